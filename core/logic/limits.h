@@ -1,0 +1,40 @@
+/*
+ * The fixed limits of the core. What a user may set is in struct node_limits (node.h).
+ * Each number says what it bounds; beyond it a request is rejected or a message refused, never
+ * guessed.
+ */
+#ifndef LOGIC_LIMITS_H
+#define LOGIC_LIMITS_H
+
+#define MEMBERS_MAX 64  /* replicas in a view, candidates included */
+#define NAME_MAX    63  /* bytes of a node's name; letters, digits, '-', '_', '.' */
+#define URIS_MAX    4   /* addresses that one node listens on */
+#define URI_MAX     255 /* bytes of one of them */
+#define TEXT_MAX    255 /* bytes of a reason given to a person */
+
+/* A Snapshot or a ScanResult is filled up to this many bytes of records, at least one record. */
+#define SNAPSHOT_BYTES_MAX (256u * 1024u)
+
+/* Room for everything in a message that is not keys and values. */
+#define MESSAGE_OVERHEAD_MAX (128u * 1024u)
+
+/* What a replicator may have unacknowledged at one secondary. */
+#define WINDOW_MESSAGES_MAX 256u
+#define WINDOW_BYTES_MAX    (16u * 1024u * 1024u)
+#define WINDOW_PIECES_MAX   4u /* of these, pieces of a transfer */
+
+/* One batch for the persistence plugin. */
+#define PERSIST_RECORDS_MAX 16384u
+#define PERSIST_BYTES_MAX   (8u * 1024u * 1024u)
+
+/* Requests that arrive before the node knows its role, or whose position is not reached yet. */
+#define WAITING_REQUESTS_MAX 1024u
+#define WAITING_BYTES_MAX    (8u * 1024u * 1024u)
+
+/* `Leave` requests that an arbiter keeps until the node has gone. */
+#define LEAVE_REQUESTS_MAX 16u
+
+/* Items looked at by one Scan; what is left is fetched with the cursor. */
+#define SCAN_VISITS_MAX 16384u
+
+#endif

@@ -1,0 +1,256 @@
+/*
+ * The messages of the protocol and their byte form (docs/protocol.md).
+ *
+ * Every message starts with the same 28 bytes: 'K' 'V', protocol version, type, then as u64 the
+ * cluster (0: not known yet, or a client), the sender's view number (0: a client) and the sender (a
+ * node's or a client's id). Decoding borrows: bytes_view members point into the message.
+ * Pure functions; no allocation.
+ */
+#ifndef LOGIC_MESSAGE_H
+#define LOGIC_MESSAGE_H
+
+#include "logic/view.h"
+
+#include <kvnode/persist.h>
+
+#define MESSAGE_VERSION      1u
+#define MESSAGE_HEADER_BYTES 28u
+
+enum message_type {
+    /* membership: replica and arbiter */
+    MESSAGE_JOIN = 1,
+    MESSAGE_JOINED_PRIMARY = 2,
+    MESSAGE_JOINED_SECONDARY = 3,
+    MESSAGE_JOIN_REJECTED = 4,
+    MESSAGE_REPLICAS = 5,  /* a view; arbiter to replicas, primary to secondaries */
+    MESSAGE_LEAVE = 6,     /* a replica or kvctl to the arbiter; the arbiter to a replica */
+    MESSAGE_HEARTBEAT = 7, /* replica to arbiter */
+    MESSAGE_CAUGHT_UP = 8, /* primary to arbiter: this candidate may count */
+    MESSAGE_SUSPECT = 9,   /* primary to arbiter: take this member out */
+    /* replication: primary and secondary */
+    MESSAGE_SNAPSHOT = 16,
+    MESSAGE_SNAPSHOT_ACK = 17,
+    /* clients: requests */
+    MESSAGE_INSERT = 32,
+    MESSAGE_REMOVE = 33,
+    MESSAGE_GET = 34,
+    MESSAGE_SCAN = 35,
+    MESSAGE_STATUS = 36, /* to a replica */
+    MESSAGE_LOCATE = 37, /* to an arbiter: which view? */
+    /* clients: answers */
+    MESSAGE_OPERATION_ACK = 48,
+    MESSAGE_OPERATION_FAILED = 49,
+    MESSAGE_OPERATION_REJECTED = 50,
+    MESSAGE_GET_RESULT = 51,
+    MESSAGE_SCAN_RESULT = 52,
+    MESSAGE_STATUS_RESULT = 53,
+    MESSAGE_LOCATED = 54,
+    /* the one message whose form never changes: "I speak protocol version N" */
+    MESSAGE_UNSUPPORTED = 255,
+};
+
+/* kind of a Snapshot */
+enum snapshot_kind {
+    SNAPSHOT_BEGIN = 1,   /* the session starts: the log goes on after as_of, a transfer follows */
+    SNAPSHOT_RECORDS = 2, /* the next records of the log */
+    SNAPSHOT_PIECE = 3,   /* the content of hash range [low, high] as of index as_of */
+    SNAPSHOT_END = 4,     /* all ranges were sent; the content is complete from as_of on */
+    SNAPSHOT_COMMIT = 5,  /* outside the numbering: only `committed`, no answer wanted */
+    SNAPSHOT_PROBE = 6,   /* outside the numbering: answer at once with what you have */
+};
+
+/* reason of an OperationRejected or a JoinRejected */
+enum reject_reason {
+    REJECT_NOT_PRIMARY = 1,   /* updates go to the primary: ask the arbiter who that is */
+    REJECT_NOT_READY = 2,     /* the node has no role or no complete content yet */
+    REJECT_OVERLOADED = 3,    /* a limit is reached: again after retry_after_ms */
+    REJECT_TOO_LARGE = 4,     /* key or value above the limit */
+    REJECT_LEAVING = 5,       /* the node is about to stop */
+    REJECT_MIN_IN_SYNC = 6,   /* fewer in-sync nodes than min_in_sync */
+    REJECT_DEADLINE = 7,      /* the deadline passed before it was begun */
+    REJECT_NOT_FOUND = 8,     /* no such node */
+    REJECT_UNSUPPORTED = 9,   /* this node does not do that */
+    REJECT_NAME_IN_USE = 10,  /* another node of this name is in the view */
+    REJECT_WRONG_CLUSTER = 11 /* the data folder belongs to another cluster */
+};
+
+/* reason of an OperationFailed */
+enum fail_reason {
+    FAIL_TIMEOUT = 1, /* not durable everywhere in time; it may still become so */
+    FAIL_STOPPED = 2, /* the node stopped being primary or is stopping */
+};
+
+/* persist_state of a StatusResult */
+enum persist_state {
+    PERSIST_LOADING = 1,
+    PERSIST_OK = 2,
+    PERSIST_RETRYING = 3, /* the last batch failed and is being repeated */
+};
+
+/* role of a StatusResult */
+enum node_role {
+    ROLE_JOINING = 1,
+    ROLE_PRIMARY = 2,
+    ROLE_SECONDARY = 3,
+    ROLE_CANDIDATE = 4,
+    ROLE_ARBITER = 5, /* arbiter only */
+};
+
+#define COUNTERS_MAX 32
+
+struct message_counter {
+    struct bytes_view name;
+    uint64_t value;
+};
+
+struct message {
+    uint8_t version; /* set by decode; encode always writes MESSAGE_VERSION */
+    uint8_t type;    /* enum message_type */
+    uint64_t cluster;
+    uint64_t view;
+    uint64_t sender;
+    union {
+        struct {
+            uint64_t incarnation;
+            struct kv_position durable; /* of the joiner's store */
+            struct bytes_view name;
+            uint32_t uris_len; /* 1 to URIS_MAX */
+            struct bytes_view uris[URIS_MAX];
+        } join;
+        struct { /* JOINED_PRIMARY, JOINED_SECONDARY */
+            uint64_t incarnation;
+            struct bytes_view view; /* view_decode() */
+        } joined;
+        struct {
+            uint64_t incarnation;
+            uint8_t reason; /* enum reject_reason */
+            uint8_t retry;  /* 1: may succeed later without a change of configuration */
+            struct bytes_view text;
+        } join_rejected;
+        struct {
+            struct bytes_view view; /* view_decode() */
+        } replicas;
+        struct {
+            uint64_t request; /* answered by an OperationAck or OperationRejected; 0: no answer */
+            struct bytes_view name;
+        } leave;
+        struct {
+            uint64_t incarnation;
+            uint64_t durable_index;
+            uint64_t committed_index;
+        } heartbeat;
+        struct { /* CAUGHT_UP, SUSPECT */
+            uint64_t node;
+            uint64_t joined;
+        } member;
+        struct {
+            uint64_t session; /* member.joined */
+            uint64_t seq;     /* from 0 in each session; 0 for COMMIT and PROBE */
+            uint64_t committed;
+            uint8_t kind; /* enum snapshot_kind */
+            uint64_t as_of;
+            uint64_t low; /* PIECE only, else 0 */
+            uint64_t high;
+            uint32_t count;            /* records */
+            struct bytes_view records; /* to the message's end; record.h */
+        } snapshot;
+        struct {
+            uint64_t session;
+            uint64_t received; /* every seq below is received */
+            uint64_t durable;  /* every seq below is in this node's store; <= received */
+        } snapshot_ack;
+        struct { /* INSERT, REMOVE (value unused), GET (value unused) */
+            uint64_t request;
+            uint32_t deadline_ms; /* from receipt; 0: the node's operation_timeout */
+            uint64_t min_index;   /* GET: answer from a state at or after this index; else 0 */
+            struct bytes_view key;
+            struct bytes_view value;
+        } operation;
+        struct {
+            uint64_t request;
+            uint32_t deadline_ms;
+            uint64_t cursor; /* 0 to begin; then `next` of the answer before */
+            uint32_t limit;  /* items at most; 0: as many as fit */
+            struct bytes_view prefix;
+        } scan;
+        struct { /* STATUS, LOCATE */
+            uint64_t request;
+        } request;
+        struct {
+            uint64_t request;
+            struct kv_position position; /* of the update; (0, 0) for other acknowledgements */
+        } operation_ack;
+        struct {
+            uint64_t request;
+            uint8_t reason; /* enum fail_reason */
+        } operation_failed;
+        struct {
+            uint64_t request;
+            uint8_t reason;          /* enum reject_reason */
+            uint32_t retry_after_ms; /* 0: not by waiting alone */
+        } operation_rejected;
+        struct {
+            uint64_t request;
+            uint8_t found;
+            struct kv_position position; /* of the record found; else of the state read */
+            struct bytes_view value;
+        } get_result;
+        struct {
+            uint64_t request;
+            uint8_t end;   /* 1: nothing is left */
+            uint64_t next; /* cursor of the next Scan */
+            uint32_t count;
+            struct bytes_view records; /* record.h, insertions, in no useful order */
+        } scan_result;
+        struct {
+            uint64_t request;
+            uint8_t role; /* enum node_role */
+            uint8_t persist_state;
+            struct kv_position position; /* of the last record in its log */
+            uint64_t durable_index;
+            uint64_t committed_index;
+            uint64_t keys;
+            uint64_t digest; /* at committed_index */
+            struct bytes_view name;
+            struct bytes_view persist_plugin; /* "" when it has no store */
+            struct bytes_view persist_error;  /* last reason given; "" when none */
+            uint32_t counters_len;
+            struct message_counter counters[COUNTERS_MAX];
+        } status_result;
+        struct {
+            uint64_t request;
+            struct bytes_view view; /* view_decode() */
+        } located;
+        struct {
+            uint8_t version; /* the one that the sender speaks */
+        } unsupported;
+    } body;
+};
+
+/* Bytes that message_encode() will write. */
+size_t message_size(const struct message *message);
+
+/* Writes the message. When the last member is a long byte string (snapshot.records), it may be sent
+ * as slices of its own: encode with that member's `at` NULL and its `len` as it will be; then only
+ * what comes before it is written. Returns the bytes written; capacity too small is our mistake. */
+size_t message_encode(const struct message *message, uint8_t *at, size_t capacity);
+
+/* KV_OK; KV_E_MALFORMED: too short, no 'KV', unknown type, a length that does not fit, bytes left
+ * over, a number out of its range; KV_E_VERSION: another protocol version, then version, type,
+ * cluster, view and sender are set. On another failure *ret_message is undefined. */
+int32_t message_decode(const void *bytes, size_t len, struct message *ret_message);
+
+/* "Snapshot", "OperationAck"; "?" for no type. Static text. */
+const char *message_type_name(uint8_t type);
+
+/* "not the primary": for people. Static text. */
+const char *message_reject_text(uint8_t reason);
+const char *message_fail_text(uint8_t reason);
+
+/* "primary", "secondary", "candidate", "joining", "arbiter". */
+const char *message_role_name(uint8_t role);
+
+/* "ok", "loading", "retrying". */
+const char *message_persist_state_name(uint8_t state);
+
+#endif
