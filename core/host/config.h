@@ -1,0 +1,70 @@
+/*
+ * The configuration: read with libconfig from a file, changed by `--set PATH=VALUE`, checked in
+ * full before anything is started. Mistakes are reported as `FILE:LINE: what, and what would be
+ * right`, an unknown setting with its nearest known name. Main thread, before the loop.
+ */
+#ifndef HOST_CONFIG_H
+#define HOST_CONFIG_H
+
+#include "logic/limits.h"
+#include "logic/node.h"
+
+#include <kvnode/abi.h>
+
+#define CONFIG_TRANSPORTS_MAX 8u
+#define CONFIG_ERROR_MAX      1024u
+
+/* A plugin with the settings that the user wrote for it, as text, and where each stands. */
+struct config_plugin {
+    char *plugin; /* name or path */
+    struct kv_setting *settings;
+    int *lines; /* line of each setting, 0 when it came from --set */
+    uint32_t settings_len;
+    int line; /* of the group */
+};
+
+struct config_transport {
+    struct config_plugin plugin; /* without `listen` */
+    char *uris[URIS_MAX];        /* `listen`: one text or a list of texts */
+    uint32_t uris_len;
+};
+
+struct config {
+    char *file;
+    char *plugin_folder; /* `plugins`; NULL: loader.h says where it looks */
+    char *log_level;     /* "error" | "warn" | "info" | "debug" */
+    struct {
+        char *name;
+        char *arbiter;
+        char *data; /* folder of the node's identity and the arbiter's state; "data/NAME" */
+        bool is_arbiter;
+        bool is_replica;
+    } node;
+    struct config_transport transports[CONFIG_TRANSPORTS_MAX];
+    uint32_t transports_len;
+    bool has_persistence;
+    struct config_plugin persistence;
+    struct {
+        enum ack_mode ack;
+        uint32_t min_in_sync;
+        uint32_t operation_timeout_ms;
+        uint32_t retransmit_ms;
+        uint32_t replica_timeout_ms;
+        uint32_t join_timeout_ms;
+    } replication;
+    struct node_limits limits;
+    uint32_t limits_links;       /* `limits.links`: accepted links at a time */
+    uint64_t limits_queue_bytes; /* `limits.queue_bytes`: waiting to be sent on one link */
+};
+
+/* sets: sets_len texts "PATH=VALUE". KV_OK, or KV_E_INVALID with ret_error (CONFIG_ERROR_MAX
+ * bytes): one mistake a line, at most ten, each with FILE:LINE (or "--set PATH"). */
+int32_t config_read(const char *file, const char *const *sets, uint32_t sets_len,
+                    struct config **ret_config, char *ret_error);
+void config_destroy(struct config *config);
+
+/* Writes "FILE:LINE" of a plugin's setting, or of the group when index is settings_len. */
+void config_where(const struct config *config, const struct config_plugin *plugin, uint32_t index,
+                  char *ret_text, size_t size);
+
+#endif

@@ -1,0 +1,38 @@
+/*
+ * The only caller of a persistence plugin. It enforces the life cycle of <kvnode/persist.h>, checks
+ * what comes back (return codes, results, emitted records) and turns a stray into KV_E_CONTRACT
+ * with a log line, so that a plugin's fault stays there (G10). Threads: all calls from one thread
+ * at a time; in kvnode that is the persistence worker.
+ */
+#ifndef HOST_GUARD_PERSIST_H
+#define HOST_GUARD_PERSIST_H
+
+#include "host/loader.h"
+#include "host/services.h"
+
+#include <stdbool.h>
+
+struct guard_persist;
+
+/* Calls create(). Borrows plugin and services, which must outlive it. */
+int32_t guard_persist_create(const struct loaded_plugin *plugin, struct services *services,
+                             const struct kv_setting *settings, struct guard_persist **ret_guard);
+
+/* Opens the store; also again after guard_persist_close(). */
+int32_t guard_persist_open(struct guard_persist *guard, struct kv_position *ret_position);
+
+/* KV_PERSIST_LOAD of the descriptor; without it load() gives nothing and KV_OK. Malformed records
+ * from the plugin end it with KV_E_CONTRACT. */
+bool guard_persist_can_load(const struct guard_persist *guard);
+int32_t guard_persist_load(struct guard_persist *guard, kv_emit_fn emit, void *ctx);
+
+/* KV_OK only when every record was stored. A record with RETRY or UNKNOWN gives KV_E_RETRY, a
+ * refused one KV_E_REJECTED: in both cases the whole batch is to be repeated; the reason is kept
+ * for the status. */
+int32_t guard_persist_apply(struct guard_persist *guard, const struct kv_record *records,
+                            uint32_t count, struct kv_position position);
+
+void guard_persist_close(struct guard_persist *guard);
+void guard_persist_destroy(struct guard_persist *guard);
+
+#endif

@@ -1,0 +1,132 @@
+/*
+ * The client library: asynchronous, on the caller's libuv loop. It needs the arbiter's address
+ * only, finds the primary, follows view changes, pipelines, and gives each request exactly one
+ * answer by its deadline.
+ *
+ * Threads: the loop's thread only. No callback comes from within a kv_client_ call. Keys, values
+ * and texts given are copied; those in an answer are borrowed for the callback.
+ *
+ * A request that was certainly not executed (the node refused it, or it was never sent) is tried
+ * again by the library until its deadline; an update that may have been executed is not.
+ */
+#ifndef KVNODE_CLIENT_H
+#define KVNODE_CLIENT_H
+
+#include <kvnode/persist.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct uv_loop_s; /* uv_loop_t of <uv.h> */
+struct kv_client;
+
+struct kv_client_options {
+    const char *arbiter_uri;     /* required, for example "tcp://127.0.0.1:7400" */
+    const char *plugin_folder;   /* where the transport plugins are; NULL: the usual places */
+    uint32_t timeout_ms;         /* deadline of requests that give none; 0: 2000 */
+    uint32_t inflight_max;       /* requests at a time, more are refused with KV_E_BUSY; 0: 65536 */
+    uint64_t inflight_bytes_max; /* the same in bytes of keys and values; 0: 64 MiB */
+    uint64_t client_id;          /* 0: drawn at random */
+};
+
+/* One node of the view, for kv_client_view() and kv_client_status(). */
+struct kv_client_node {
+    const char *name;
+    const char *role; /* "primary", "secondary", "candidate" */
+    const char *const *uris;
+    uint32_t uris_len;
+};
+
+/* The answer to a request. Members that do not belong to the request are zero. */
+struct kv_answer {
+    int32_t status;          /* KV_OK; KV_E_NOT_FOUND: the key or node is absent; KV_E_TIMEOUT: not
+                                confirmed in time, may have been executed; KV_E_REJECTED: certainly
+                                not executed; KV_E_UNREACHABLE: never sent; KV_E_CLOSED: the client was
+                                closed          before the answer came */
+    const char *reason;      /* why, for people; "" with KV_OK */
+    uint32_t retry_after_ms; /* with KV_E_REJECTED: when it may succeed */
+    struct kv_position position; /* of the update, or of the record read */
+    const void *value;           /* get */
+    uint32_t value_len;
+    /* scan */
+    const struct kv_record *records;
+    uint32_t records_len;
+    uint64_t next; /* cursor for the next scan */
+    uint32_t end;  /* 1: nothing is left */
+    /* view */
+    uint64_t cluster;
+    uint64_t view;
+    const char *primary; /* its name; "" when there is none */
+    const struct kv_client_node *nodes;
+    uint32_t nodes_len;
+    /* status of one node */
+    const char *name;
+    const char *role;
+    uint64_t durable_index;
+    uint64_t committed_index;
+    uint64_t keys;
+    uint64_t digest;
+    const char *persist_plugin;
+    const char *persist_state;
+    const char *persist_error;
+    const char *const *counter_names;
+    const uint64_t *counter_values;
+    uint32_t counters_len;
+};
+
+typedef void (*kv_answer_fn)(void *ctx, const struct kv_answer *answer);
+typedef void (*kv_closed_fn)(void *ctx);
+
+/* KV_E_INVALID: options not usable; KV_E_NOT_FOUND, KV_E_VERSION: no fitting transport plugin. The
+ * reason is written to ret_error (512 bytes) then. */
+int32_t kv_client_create(struct uv_loop_s *loop, const struct kv_client_options *options,
+                         struct kv_client **ret_client, char *ret_error);
+
+/* Asynchronous: outstanding requests are answered with KV_E_CLOSED, then on_closed; the client is
+ * freed after that returns. */
+void kv_client_close(struct kv_client *client, kv_closed_fn on_closed, void *ctx);
+
+/* Requests. deadline_ms: from now; 0: options.timeout_ms. Each returns KV_OK and answers once
+ * later, or another code and never answers: KV_E_BUSY: a limit of the options is reached;
+ * KV_E_TOO_LARGE: no node takes this; KV_E_CLOSED. */
+int32_t kv_client_insert(struct kv_client *client, const void *key, size_t key_len,
+                         const void *value, size_t value_len, uint32_t deadline_ms,
+                         kv_answer_fn on_answer, void *ctx);
+int32_t kv_client_remove(struct kv_client *client, const void *key, size_t key_len,
+                         uint32_t deadline_ms, kv_answer_fn on_answer, void *ctx);
+
+/* node: name of the node to read from; NULL: the primary. min_index: answer from a state at or
+ * after that index of the log (an earlier update's position: read your own writes anywhere); 0:
+ * any. */
+int32_t kv_client_get(struct kv_client *client, const char *node, const void *key, size_t key_len,
+                      uint64_t min_index, uint32_t deadline_ms, kv_answer_fn on_answer, void *ctx);
+
+/* Pairs whose key starts with prefix, in no useful order, from cursor (0 to begin) on; limit: at
+ * most so many, 0: as many as fit in one answer. A key present throughout is given exactly once. */
+int32_t kv_client_scan(struct kv_client *client, const char *node, const void *prefix,
+                       size_t prefix_len, uint64_t cursor, uint32_t limit, uint32_t deadline_ms,
+                       kv_answer_fn on_answer, void *ctx);
+
+/* The arbiter's view. */
+int32_t kv_client_view(struct kv_client *client, uint32_t deadline_ms, kv_answer_fn on_answer,
+                       void *ctx);
+
+/* One node's own account of itself. */
+int32_t kv_client_status(struct kv_client *client, const char *node, uint32_t deadline_ms,
+                         kv_answer_fn on_answer, void *ctx);
+
+/* Asks the arbiter to let a node leave; answered when it is out of the view. */
+int32_t kv_client_leave(struct kv_client *client, const char *node, uint32_t deadline_ms,
+                        kv_answer_fn on_answer, void *ctx);
+
+/* Requests that wait for their answer. */
+uint32_t kv_client_inflight(const struct kv_client *client);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
