@@ -1,7 +1,9 @@
 /*
  * The configuration: read with libconfig from a file, changed by `--set PATH=VALUE`, checked in
- * full before anything is started. Mistakes are reported as `FILE:LINE: what, and what would be
- * right`, an unknown setting with its nearest known name. Main thread, before the loop.
+ * full before anything is started. Every setting has a default except node.name and node.arbiter;
+ * a replica's store is by default persist-file in DATA/store, an arbiter alone has none. Mistakes
+ * are reported as `FILE:LINE: what, and what would be right`, an unknown setting with its nearest
+ * known name. Main thread, before the loop.
  */
 #ifndef HOST_CONFIG_H
 #define HOST_CONFIG_H
@@ -12,15 +14,17 @@
 #include <kvnode/abi.h>
 
 #define CONFIG_TRANSPORTS_MAX 8u
-#define CONFIG_ERROR_MAX      1024u
+#define CONFIG_ERROR_MAX      4096u
+#define CONFIG_MISTAKES_MAX   10u
 
-/* A plugin with the settings that the user wrote for it, as text, and where each stands. */
+/* A plugin with the settings that the user wrote for it, as text, and where each stands: FILE:LINE
+ * (of an included file, too), or "--set PATH". */
 struct config_plugin {
     char *plugin; /* name or path */
     struct kv_setting *settings;
-    int *lines; /* line of each setting, 0 when it came from --set */
+    char **places; /* of each setting */
     uint32_t settings_len;
-    int line; /* of the group */
+    char *place; /* of the group */
 };
 
 struct config_transport {
@@ -57,14 +61,27 @@ struct config {
     uint64_t limits_queue_bytes; /* `limits.queue_bytes`: waiting to be sent on one link */
 };
 
-/* sets: sets_len texts "PATH=VALUE". KV_OK, or KV_E_INVALID with ret_error (CONFIG_ERROR_MAX
+/* (The names leave config_read and config_destroy to libconfig, which has them already.)
+ * sets: sets_len texts "PATH=VALUE". KV_OK, or KV_E_INVALID with ret_error (CONFIG_ERROR_MAX
  * bytes): one mistake a line, at most ten, each with FILE:LINE (or "--set PATH"). */
-int32_t config_read(const char *file, const char *const *sets, uint32_t sets_len,
+int32_t config_load(const char *file, const char *const *sets, uint32_t sets_len,
                     struct config **ret_config, char *ret_error);
-void config_destroy(struct config *config);
+void config_release(struct config *config); /* NULL is fine */
 
-/* Writes "FILE:LINE" of a plugin's setting, or of the group when index is settings_len. */
+/* Writes where a plugin's setting stands ("FILE:LINE" or "--set PATH"), or its group when index is
+ * settings_len: what loader_settings() gives. */
 void config_where(const struct config *config, const struct config_plugin *plugin, uint32_t index,
                   char *ret_text, size_t size);
+
+/* The settings with a number: what the reference file and its test are written from. Units: the
+ * name's last word. NULL beyond the last. */
+struct config_number {
+    const char *group;
+    const char *name;
+    uint64_t least;
+    uint64_t most;
+    uint64_t fallback; /* the default */
+};
+const struct config_number *config_number_at(uint32_t index);
 
 #endif

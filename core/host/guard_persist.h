@@ -12,13 +12,17 @@
 
 #include <stdbool.h>
 
+/* No node takes keys or values longer than this, whatever its `limits` say. */
+#define GUARD_KEY_BYTES_MAX   1048576u
+#define GUARD_VALUE_BYTES_MAX 67108864u
+
 struct guard_persist;
 
 /* Calls create(). Borrows plugin and services, which must outlive it. */
 int32_t guard_persist_create(const struct loaded_plugin *plugin, struct services *services,
                              const struct kv_setting *settings, struct guard_persist **ret_guard);
 
-/* Opens the store; also again after guard_persist_close(). */
+/* Opens the store; also again after guard_persist_close(). A failed one needs no close. */
 int32_t guard_persist_open(struct guard_persist *guard, struct kv_position *ret_position);
 
 /* KV_PERSIST_LOAD of the descriptor; without it load() gives nothing and KV_OK. Malformed records
@@ -32,7 +36,10 @@ int32_t guard_persist_load(struct guard_persist *guard, kv_emit_fn emit, void *c
 int32_t guard_persist_apply(struct guard_persist *guard, const struct kv_record *records,
                             uint32_t count, struct kv_position position);
 
+/* Nothing when it is not open. */
 void guard_persist_close(struct guard_persist *guard);
+
+/* Closes it if need be. NULL is fine. */
 void guard_persist_destroy(struct guard_persist *guard);
 
 #endif

@@ -35,18 +35,28 @@ int32_t guard_transport_create(const struct loaded_plugin *plugin, struct servic
                                const struct guard_transport_events *events, void *ctx,
                                struct guard_transport **ret_guard);
 
-/* ret_uri: KV_URI_MAX bytes. */
+/* ret_uri: KV_URI_MAX bytes. These three: as in struct kv_transport_ops; KV_E_CLOSED after stop();
+ * KV_E_CONTRACT when the plugin answered nonsense. */
 int32_t guard_transport_listen(struct guard_transport *guard, const char *uri, char *ret_uri);
 int32_t guard_transport_connect(struct guard_transport *guard, const char *uri, void *user,
                                 struct guard_link **ret_link);
 int32_t guard_transport_send(struct guard_transport *guard, struct guard_link *link,
                              const struct kv_slice *slices, uint32_t slices_len);
 void guard_transport_flush(struct guard_transport *guard);
+
+/* Also within a callback, of any link; the link is freed. */
 void guard_transport_close_link(struct guard_transport *guard, struct guard_link *link);
 
-/* Asynchronous: on_stopped follows; then guard_transport_destroy(). */
+/* Asynchronous: on_stopped follows; then guard_transport_destroy(). From here on nothing is sent
+ * and no peer accepted; again: nothing. */
 void guard_transport_stop(struct guard_transport *guard);
+
+/* Frees the guard and the links that are left. A plugin that was stopped and never said on_stopped
+ * is left alone with its instance (and its services, which must then stay too). NULL is fine. */
 void guard_transport_destroy(struct guard_transport *guard);
+
+/* How often the plugin broke its contract so far. Any thread. */
+uint64_t guard_transport_violations(const struct guard_transport *guard);
 
 void guard_link_set_user(struct guard_link *link, void *user);
 void *guard_link_user(const struct guard_link *link);

@@ -10,7 +10,8 @@
 #include <kvnode/persist.h>
 #include <kvnode/transport.h>
 
-#define LOADER_ERROR_MAX 512u
+#define LOADER_ERROR_MAX   512u
+#define LOADER_OPTIONS_MAX 256u /* options that a plugin may declare */
 
 /* A checked descriptor: strings are copies, members that the plugin did not have yet are zero. */
 struct loaded_plugin {
@@ -32,8 +33,13 @@ struct loaded_plugin {
 int32_t loader_load(const char *name, const char *folder, uint32_t expected_kind,
                     struct loaded_plugin **ret_plugin, char *ret_error);
 
-/* Frees the copy; closes the shared object only when no instance of it was ever made. */
+/* Frees the copy; closes the shared object only when no instance of it was ever made. NULL is fine.
+ */
 void loader_release(struct loaded_plugin *plugin);
+
+/* Keeps the shared object mapped for good. The guards call it before they make an instance: code of
+ * a plugin may still run (a thread, a libuv callback) when its instance is gone. */
+void loader_pin(const struct loaded_plugin *plugin);
 
 /* The settings for create(): every declared option once. given: what the user wrote.
  * *ret_settings has descriptor.options_len entries; free with loader_settings_free().
@@ -44,5 +50,9 @@ int32_t loader_settings(const struct loaded_plugin *plugin, const struct kv_sett
                         uint32_t given_len, struct kv_setting **ret_settings,
                         uint32_t *ret_given_index, char *ret_error);
 void loader_settings_free(struct kv_setting *settings);
+
+/* The one of known (known_len names) that is nearest to name by edit distance; NULL when there is
+ * none at all. */
+const char *loader_nearest_name(const char *name, const char *const *known, uint32_t known_len);
 
 #endif

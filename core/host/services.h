@@ -27,4 +27,7 @@ int64_t services_live(const struct services *services);
 void services_last_error(struct services *services, char *ret_text, size_t size);
 void services_clear_error(struct services *services);
 
+/* How many KV_LOG_ERROR lines there were so far: tells whether a call left a reason. Any thread. */
+uint64_t services_errors(const struct services *services);
+
 #endif

@@ -13,15 +13,18 @@
 
 struct log;
 
-/* An empty log whose next record has index last.index + 1. */
+/* An empty log whose next record has index last.index + 1; the caller holds its one reference. */
 struct log *log_create(struct kv_position last);
-void log_destroy(struct log *log);
+
+/* A persistence job that outlives the log's owner holds a reference of its own. */
+void log_ref(struct log *log);
+void log_unref(struct log *log);
 
 /* Appends a copy. record->position.index must be log_last_index() + 1, its view not lower than the
  * last record's. */
 void log_append(struct log *log, const struct kv_record *record);
 
-/* Position of the newest record, or what log_create() was given while it is empty. */
+/* Position of the newest record, or what log_create() was given while there was none. */
 struct kv_position log_last(const struct log *log);
 uint64_t log_last_index(const struct log *log);
 
@@ -39,9 +42,9 @@ struct kv_record log_get(const struct log *log, uint64_t index);
 uint32_t log_record_bytes(const struct log *log, uint64_t index);
 
 /* Covers records from first (held) on with at most slices_max slices, at most bytes_max bytes (but
- * at least one record) and at most records_max records. Returns how many records are covered, 0
- * when first is beyond the last. */
-uint64_t log_slices(const struct log *log, uint64_t first, uint64_t records_max, size_t bytes_max,
+ * at least one record), none beyond index last. Returns the index of the last one covered;
+ * first - 1 when first is beyond the last. */
+uint64_t log_slices(const struct log *log, uint64_t first, uint64_t last, size_t bytes_max,
                     struct kv_slice *slices, uint32_t slices_max, uint32_t *ret_slices_len,
                     size_t *ret_bytes);
 

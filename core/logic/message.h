@@ -61,18 +61,20 @@ enum snapshot_kind {
 
 /* reason of an OperationRejected or a JoinRejected */
 enum reject_reason {
-    REJECT_NOT_PRIMARY = 1,   /* updates go to the primary: ask the arbiter who that is */
-    REJECT_NOT_READY = 2,     /* the node has no role or no complete content yet */
-    REJECT_OVERLOADED = 3,    /* a limit is reached: again after retry_after_ms */
-    REJECT_TOO_LARGE = 4,     /* key or value above the limit */
-    REJECT_LEAVING = 5,       /* the node is about to stop */
-    REJECT_MIN_IN_SYNC = 6,   /* fewer in-sync nodes than min_in_sync */
-    REJECT_DEADLINE = 7,      /* the deadline passed before it was begun */
-    REJECT_NOT_FOUND = 8,     /* no such node */
-    REJECT_UNSUPPORTED = 9,   /* this node does not do that */
-    REJECT_NAME_IN_USE = 10,  /* another node of this name is in the view */
-    REJECT_WRONG_CLUSTER = 11 /* the data folder belongs to another cluster */
+    REJECT_NOT_PRIMARY = 1,    /* updates go to the primary: ask the arbiter who that is */
+    REJECT_NOT_READY = 2,      /* the node has no role or no complete content yet */
+    REJECT_OVERLOADED = 3,     /* a limit is reached: again after retry_after_ms */
+    REJECT_TOO_LARGE = 4,      /* key or value above the limit */
+    REJECT_LEAVING = 5,        /* the node is about to stop */
+    REJECT_MIN_IN_SYNC = 6,    /* fewer in-sync nodes than min_in_sync */
+    REJECT_DEADLINE = 7,       /* the deadline passed before it was begun */
+    REJECT_NOT_FOUND = 8,      /* no such node */
+    REJECT_UNSUPPORTED = 9,    /* this node does not do that */
+    REJECT_NAME_IN_USE = 10,   /* another node of this name is in the view */
+    REJECT_WRONG_CLUSTER = 11, /* the data folder belongs to another cluster */
+    REJECT_IS_PRIMARY = 12,    /* the primary cannot be asked to leave */
 };
+#define REJECT_LAST REJECT_IS_PRIMARY /* decoding refuses what is above */
 
 /* reason of an OperationFailed */
 enum fail_reason {
@@ -148,7 +150,7 @@ struct message {
             uint64_t seq;     /* from 0 in each session; 0 for COMMIT and PROBE */
             uint64_t committed;
             uint8_t kind; /* enum snapshot_kind */
-            uint64_t as_of;
+            struct kv_position as_of;
             uint64_t low; /* PIECE only, else 0 */
             uint64_t high;
             uint32_t count;            /* records */
@@ -227,12 +229,14 @@ struct message {
     } body;
 };
 
-/* Bytes that message_encode() will write. */
+/* Bytes that message_encode() writes for this message. */
 size_t message_size(const struct message *message);
 
-/* Writes the message. When the last member is a long byte string (snapshot.records), it may be sent
- * as slices of its own: encode with that member's `at` NULL and its `len` as it will be; then only
- * what comes before it is written. Returns the bytes written; capacity too small is our mistake. */
+/* Writes the message and returns message_size(); capacity too small is our mistake. Texts for
+ * people are cut to TEXT_MAX bytes, names of plugins and counters to NAME_MAX. A Snapshot's records
+ * stand at the message's end without a length of their own, so that they may be sent as further
+ * slices: with snapshot.records.at NULL, neither message_size() nor message_encode() counts
+ * snapshot.records.len; only what comes before the records is written. */
 size_t message_encode(const struct message *message, uint8_t *at, size_t capacity);
 
 /* KV_OK; KV_E_MALFORMED: too short, no 'KV', unknown type, a length that does not fit, bytes left

@@ -30,7 +30,8 @@ struct store_entry {
 struct store *store_create(void);
 void store_destroy(struct store *store);
 
-/* Sets or replaces a pair; key and value are copied and may be NULL when their length is 0. */
+/* Sets or replaces a pair; key and value are copied and may be NULL when their length is 0. They
+ * must not point into the store. */
 void store_put(struct store *store, const void *key, uint32_t key_len, const void *value,
                uint32_t value_len, struct kv_position position);
 
@@ -47,7 +48,7 @@ uint64_t store_len(const struct store *store);
 uint64_t store_bytes(const struct store *store);
 
 /* The sum, modulo 2^64, over all pairs of a 64-bit hash of (key length, key, value): independent of
- * order, history and layout; 0 for an empty store. */
+ * order, history and layout; 0 for an empty store. The exact formula stands in store.c. */
 uint64_t store_digest(const struct store *store);
 
 /* Visits one pair of a scan. Return false to stop before this pair. Must not change the store. */

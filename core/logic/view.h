@@ -52,4 +52,7 @@ int32_t view_decode(const void *bytes, size_t len, struct view *ret_view);
 /* True for 1 to NAME_MAX bytes of letters, digits, '-', '_' and '.'. */
 bool view_name_valid(const char *name, size_t len);
 
+/* True for 1 to URI_MAX bytes without a NUL; what they mean is the transport's business. */
+bool view_uri_valid(const char *uri, size_t len);
+
 #endif

@@ -8,6 +8,12 @@
  *
  * A request that was certainly not executed (the node refused it, or it was never sent) is tried
  * again by the library until its deadline; an update that may have been executed is not.
+ *
+ * Order: a client's requests to the primary go out in the order of the calls, on one connection.
+ * One that is refused and tried again may thus be executed after a later one: who needs an order
+ * between two updates issues the second when the first is answered.
+ *
+ * The connections keep uv_run() going until kv_client_close().
  */
 #ifndef KVNODE_CLIENT_H
 #define KVNODE_CLIENT_H
@@ -44,8 +50,8 @@ struct kv_client_node {
 struct kv_answer {
     int32_t status;          /* KV_OK; KV_E_NOT_FOUND: the key or node is absent; KV_E_TIMEOUT: not
                                 confirmed in time, may have been executed; KV_E_REJECTED: certainly
-                                not executed; KV_E_UNREACHABLE: never sent; KV_E_CLOSED: the client was
-                                closed          before the answer came */
+                                not executed; KV_E_UNREACHABLE: not sent, nobody reachable;
+                                KV_E_CLOSED: the client was closed before the answer came */
     const char *reason;      /* why, for people; "" with KV_OK */
     uint32_t retry_after_ms; /* with KV_E_REJECTED: when it may succeed */
     struct kv_position position; /* of the update, or of the record read */
@@ -81,12 +87,14 @@ typedef void (*kv_answer_fn)(void *ctx, const struct kv_answer *answer);
 typedef void (*kv_closed_fn)(void *ctx);
 
 /* KV_E_INVALID: options not usable; KV_E_NOT_FOUND, KV_E_VERSION: no fitting transport plugin. The
- * reason is written to ret_error (512 bytes) then. */
+ * reason is written to ret_error (512 bytes) then. Begins to connect and to ask for the view, and
+ * returns at once, also when nobody is reachable. After a KV_E_INVALID the loop has to run once
+ * more before uv_loop_close(): the transport may have been started already. */
 int32_t kv_client_create(struct uv_loop_s *loop, const struct kv_client_options *options,
                          struct kv_client **ret_client, char *ret_error);
 
-/* Asynchronous: outstanding requests are answered with KV_E_CLOSED, then on_closed; the client is
- * freed after that returns. */
+/* Asynchronous: outstanding requests are answered with KV_E_CLOSED, then on_closed (NULL is fine);
+ * the client is freed after that returns. Any call after the first does nothing. */
 void kv_client_close(struct kv_client *client, kv_closed_fn on_closed, void *ctx);
 
 /* Requests. deadline_ms: from now; 0: options.timeout_ms. Each returns KV_OK and answers once
@@ -124,6 +132,20 @@ int32_t kv_client_leave(struct kv_client *client, const char *node, uint32_t dea
 
 /* Requests that wait for their answer. */
 uint32_t kv_client_inflight(const struct kv_client *client);
+
+/* What has happened since the client was made. */
+struct kv_client_counters {
+    uint64_t sent;       /* requests sent, repetitions included */
+    uint64_t answered;   /* requests that got their answer */
+    uint64_t retried;    /* put back to be sent again: refused, or a read whose link was lost */
+    uint64_t locates;    /* questions to the arbiter of the library's own */
+    uint64_t links_lost; /* connections that were up, or were closed for what came over them */
+    uint64_t strays;     /* answers that nobody waited for: late or repeated; ignored */
+    uint64_t malformed;  /* messages for which the connection was closed */
+};
+
+void kv_client_read_counters(const struct kv_client *client,
+                             struct kv_client_counters *ret_counters);
 
 #ifdef __cplusplus
 }

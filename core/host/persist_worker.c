@@ -1,0 +1,489 @@
+/*
+ * Happy path. The thread: create, open, load (pieces into a short queue, in which it waits for the
+ * loop to take them), then for each batch: decode, apply, leave the outcome, wake the loop. The
+ * loop: one piece or outcome a turn, so that a long load does not keep it from its peers.
+ *
+ * Failure. Before the content is there: told once, the thread ends. Later a failed batch is only
+ * told; the logic hands it over again. After a failure that says that the store is in a bad way
+ * (KV_E_IO, KV_CLASS_FATAL) the store is closed and opened again before the next apply, with
+ * back-off: until its time has come, batches are answered with the failure that closed it.
+ *
+ * The lock guards the exchange below; it is never held during a call of the plugin.
+ */
+#include "host/persist_worker.h"
+
+#include "base/alloc.h"
+#include "base/buffer.h"
+#include "base/bytes.h"
+#include "base/check.h"
+#include "base/status.h"
+#include "host/guard_persist.h"
+#include "host/log.h"
+#include "logic/record.h"
+
+#include <inttypes.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+#define PERSIST_WORKER_PIECE_BYTES   (1024u * 1024u)
+#define PERSIST_WORKER_PIECES_MAX    4u
+#define PERSIST_WORKER_REOPEN_MIN_MS 100u
+#define PERSIST_WORKER_REOPEN_MAX_MS 5000u
+#define PERSIST_WORKER_SLOW_MS       5000u
+
+struct persist_worker_piece {
+    uint8_t *bytes;
+    size_t len;
+};
+
+/* What the two threads leave for each other, under the lock. */
+struct persist_worker_exchange {
+    /* loop to thread */
+    bool stop_wanted;
+    bool has_batch;
+    struct persist_worker_batch batch;
+    /* thread to loop; pieces first */
+    struct persist_worker_piece pieces[PERSIST_WORKER_PIECES_MAX];
+    uint32_t pieces_len;
+    bool is_loaded;
+    struct kv_position position;
+    bool has_failed;
+    bool failed_in_create;
+    bool has_outcome;
+    uint64_t outcome_batch;
+    int32_t status; /* of the failure or the outcome */
+    char error[PERSIST_WORKER_ERROR_MAX];
+    bool has_ended;
+};
+
+struct persist_worker {
+    /* set before the thread starts */
+    const struct loaded_plugin *plugin;
+    struct services *services;
+    const struct kv_setting *settings;
+    pthread_mutex_t lock;
+    pthread_cond_t wake; /* of the thread: a batch, room for a piece, stop */
+    struct persist_worker_exchange exchange;
+    /* loop only */
+    struct persist_worker_events events;
+    void *ctx;
+    pthread_t thread;
+    bool has_thread;
+    uv_async_t async;
+    uv_timer_t slow_timer;
+    uint64_t batch; /* in flight; 0: none */
+    uint64_t batch_ms;
+    uint32_t handles_closed;
+    bool is_loaded;
+    bool is_stopping;
+    bool is_stopped;
+    /* thread only */
+    struct guard_persist *guard;
+    struct buffer piece;
+    struct kv_record *records;
+    uint32_t records_capacity;
+    bool is_open;
+    struct kv_position stored; /* reached with the last batch that was stored */
+    int32_t closed_status;     /* why it is not open */
+    char closed_error[PERSIST_WORKER_ERROR_MAX];
+    uint64_t reopen_ms; /* not before */
+    uint32_t reopen_pause_ms;
+};
+
+static uint64_t persist_worker_now_ms(const struct persist_worker *worker)
+{
+    const struct kv_host *host = services_table(worker->services);
+    return host->now_ms(host->ctx);
+}
+
+/* --- the thread --- */
+
+/* The reason that the plugin gave, or the code's own text. */
+static void persist_worker_explain(struct persist_worker *worker, int32_t status, char *ret_error)
+{
+    services_last_error(worker->services, ret_error, PERSIST_WORKER_ERROR_MAX);
+    if (ret_error[0] == '\0') {
+        snprintf(ret_error, PERSIST_WORKER_ERROR_MAX, "%s (%s)", status_text(status),
+                 status_name(status));
+    }
+}
+
+/* Waits for room in the queue. KV_E_CLOSED: the worker is to stop. */
+static int32_t persist_worker_give_piece(struct persist_worker *worker)
+{
+    struct persist_worker_exchange *exchange = &worker->exchange;
+    int32_t status = KV_OK;
+    pthread_mutex_lock(&worker->lock);
+    while (exchange->pieces_len == PERSIST_WORKER_PIECES_MAX && !exchange->stop_wanted) {
+        pthread_cond_wait(&worker->wake, &worker->lock);
+    }
+    if (exchange->stop_wanted) {
+        status = KV_E_CLOSED;
+    } else {
+        struct persist_worker_piece *piece = &exchange->pieces[exchange->pieces_len++];
+        piece->bytes = buffer_take(&worker->piece, &piece->len);
+    }
+    pthread_mutex_unlock(&worker->lock);
+    uv_async_send(&worker->async);
+    return status;
+}
+
+static int32_t persist_worker_emit(void *ctx, const struct kv_record *record)
+{
+    struct persist_worker *worker = ctx;
+    record_encode(record, buffer_room(&worker->piece, record_size(record)));
+    return worker->piece.len < PERSIST_WORKER_PIECE_BYTES ? KV_OK
+                                                          : persist_worker_give_piece(worker);
+}
+
+/* Creates, opens, loads. *ret_is_create: where it failed. */
+static int32_t persist_worker_begin(struct persist_worker *worker, struct kv_position *ret_position,
+                                    bool *ret_is_create)
+{
+    *ret_is_create = true;
+    int32_t status =
+        guard_persist_create(worker->plugin, worker->services, worker->settings, &worker->guard);
+    if (status != KV_OK) {
+        return status;
+    }
+    *ret_is_create = false;
+    struct kv_position position = {0, 0};
+    status = guard_persist_open(worker->guard, &position);
+    if (status == KV_OK) {
+        worker->is_open = true;
+        status = guard_persist_load(worker->guard, persist_worker_emit, worker);
+    }
+    if (status == KV_OK && worker->piece.len > 0) {
+        status = persist_worker_give_piece(worker);
+    }
+    if (status == KV_OK) {
+        /* A store that cannot give its content back leaves the memory empty: what the node has
+         * is then nothing, whatever the store has reached. */
+        *ret_position = guard_persist_can_load(worker->guard) ? position : (struct kv_position){0};
+    }
+    return status;
+}
+
+static void persist_worker_tell_begun(struct persist_worker *worker, int32_t status,
+                                      struct kv_position position, bool is_create)
+{
+    struct persist_worker_exchange *exchange = &worker->exchange;
+    char error[PERSIST_WORKER_ERROR_MAX] = "";
+    if (status != KV_OK) {
+        persist_worker_explain(worker, status, error);
+    }
+    pthread_mutex_lock(&worker->lock);
+    exchange->is_loaded = status == KV_OK;
+    exchange->has_failed = status != KV_OK && !exchange->stop_wanted;
+    exchange->failed_in_create = is_create;
+    exchange->position = position;
+    exchange->status = status;
+    memcpy(exchange->error, error, sizeof(error));
+    pthread_mutex_unlock(&worker->lock);
+    uv_async_send(&worker->async);
+}
+
+/* Waits for the next batch. False: there is none any more. */
+static bool persist_worker_take_batch(struct persist_worker *worker,
+                                      struct persist_worker_batch *ret_batch)
+{
+    struct persist_worker_exchange *exchange = &worker->exchange;
+    pthread_mutex_lock(&worker->lock);
+    while (!exchange->has_batch && !exchange->stop_wanted) {
+        pthread_cond_wait(&worker->wake, &worker->lock);
+    }
+    bool has_batch = exchange->has_batch;
+    if (has_batch) {
+        *ret_batch = exchange->batch;
+        exchange->has_batch = false;
+    }
+    pthread_mutex_unlock(&worker->lock);
+    return has_batch;
+}
+
+static void persist_worker_decode(struct persist_worker *worker,
+                                  const struct persist_worker_batch *batch)
+{
+    if (batch->records_len > worker->records_capacity) {
+        worker->records_capacity = batch->records_len;
+        worker->records =
+            alloc_resize(worker->records, batch->records_len * sizeof(*worker->records));
+    }
+    uint32_t len = 0;
+    for (uint32_t i = 0; i < batch->slices_len; i++) {
+        struct bytes_reader reader =
+            bytes_reader_init(batch->slices[i].bytes, batch->slices[i].len);
+        while (reader.left > 0) {
+            KV_CHECK(len < batch->records_len);
+            KV_CHECK(record_decode(&reader, &worker->records[len]));
+            len++;
+        }
+    }
+    KV_CHECK(len == batch->records_len);
+}
+
+/* Closes a store that is in a bad way; it is opened again after a pause. */
+static void persist_worker_close_store(struct persist_worker *worker, int32_t status)
+{
+    guard_persist_close(worker->guard);
+    worker->is_open = false;
+    worker->closed_status = status;
+    persist_worker_explain(worker, status, worker->closed_error);
+    uint32_t pause_ms = worker->reopen_pause_ms;
+    worker->reopen_ms = persist_worker_now_ms(worker) + pause_ms;
+    worker->reopen_pause_ms =
+        pause_ms * 2 < PERSIST_WORKER_REOPEN_MAX_MS ? pause_ms * 2 : PERSIST_WORKER_REOPEN_MAX_MS;
+    log_event(KV_LOG_WARN, "persist", "store-closed status=%s reopen_in_ms=%" PRIu32,
+              status_name(status), pause_ms);
+}
+
+/* KV_OK: it is open. */
+static int32_t persist_worker_open_again(struct persist_worker *worker)
+{
+    if (worker->is_open) {
+        return KV_OK;
+    }
+    if (persist_worker_now_ms(worker) < worker->reopen_ms) {
+        return worker->closed_status;
+    }
+    struct kv_position position;
+    services_clear_error(worker->services);
+    int32_t status = guard_persist_open(worker->guard, &position);
+    if (status != KV_OK) {
+        persist_worker_close_store(worker, status);
+        return status;
+    }
+    worker->is_open = true;
+    bool is_behind = position_compare(position, worker->stored) < 0;
+    log_event(is_behind ? KV_LOG_ERROR : KV_LOG_INFO, "persist",
+              "store-reopened view=%" PRIu64 " index=%" PRIu64 "%s", position.view, position.index,
+              is_behind ? " lost=\"it has less than it said to have stored\"" : "");
+    return KV_OK;
+}
+
+static bool persist_worker_must_reopen(int32_t status)
+{
+    return status == KV_E_IO || status_class(status) == KV_CLASS_FATAL;
+}
+
+/* ret_error: PERSIST_WORKER_ERROR_MAX bytes. */
+static int32_t persist_worker_store(struct persist_worker *worker,
+                                    const struct persist_worker_batch *batch, char *ret_error)
+{
+    int32_t status = persist_worker_open_again(worker);
+    if (status != KV_OK) {
+        memcpy(ret_error, worker->closed_error, sizeof(worker->closed_error));
+        return status;
+    }
+    persist_worker_decode(worker, batch);
+    services_clear_error(worker->services);
+    status =
+        guard_persist_apply(worker->guard, worker->records, batch->records_len, batch->position);
+    if (status == KV_OK) {
+        worker->stored = batch->position;
+        worker->reopen_pause_ms = PERSIST_WORKER_REOPEN_MIN_MS;
+        return KV_OK;
+    }
+    persist_worker_explain(worker, status, ret_error);
+    if (persist_worker_must_reopen(status)) {
+        persist_worker_close_store(worker, status);
+    }
+    return status;
+}
+
+static void persist_worker_run_batches(struct persist_worker *worker)
+{
+    struct persist_worker_batch batch;
+    while (persist_worker_take_batch(worker, &batch)) {
+        char error[PERSIST_WORKER_ERROR_MAX] = "";
+        int32_t status = persist_worker_store(worker, &batch, error);
+        pthread_mutex_lock(&worker->lock);
+        worker->exchange.has_outcome = true;
+        worker->exchange.outcome_batch = batch.number;
+        worker->exchange.status = status;
+        memcpy(worker->exchange.error, error, sizeof(error));
+        pthread_mutex_unlock(&worker->lock);
+        uv_async_send(&worker->async);
+    }
+}
+
+static void *persist_worker_run(void *argument)
+{
+    struct persist_worker *worker = argument;
+    struct kv_position position = {0, 0};
+    bool is_create = false;
+    int32_t status = persist_worker_begin(worker, &position, &is_create);
+    persist_worker_tell_begun(worker, status, position, is_create);
+    if (status == KV_OK) {
+        persist_worker_run_batches(worker);
+    }
+    guard_persist_destroy(worker->guard);
+    alloc_free(worker->records);
+    buffer_close(&worker->piece);
+    pthread_mutex_lock(&worker->lock);
+    worker->exchange.has_ended = true;
+    pthread_mutex_unlock(&worker->lock);
+    uv_async_send(&worker->async);
+    return NULL;
+}
+
+/* --- the loop --- */
+
+static void persist_worker_on_closed(uv_handle_t *handle)
+{
+    struct persist_worker *worker = handle->data;
+    if (++worker->handles_closed == 2) {
+        worker->is_stopped = true;
+        worker->events.on_stopped(worker->ctx);
+    }
+}
+
+/* Says that the plugin takes long: nothing can be done about it, but somebody should know. */
+static void persist_worker_on_slow(uv_timer_t *timer)
+{
+    struct persist_worker *worker = timer->data;
+    log_event(KV_LOG_WARN, "persist", "store-slow batch=%" PRIu64 " for_ms=%" PRIu64, worker->batch,
+              uv_now(timer->loop) - worker->batch_ms);
+}
+
+/* Takes what the thread has left: one piece, or all that is not a piece when none is left. */
+static struct persist_worker_exchange persist_worker_take(struct persist_worker *worker)
+{
+    struct persist_worker_exchange *exchange = &worker->exchange;
+    pthread_mutex_lock(&worker->lock);
+    struct persist_worker_exchange taken = *exchange;
+    if (taken.pieces_len > 0) {
+        exchange->pieces_len--;
+        memmove(exchange->pieces, exchange->pieces + 1,
+                exchange->pieces_len * sizeof(exchange->pieces[0]));
+        pthread_cond_signal(&worker->wake);
+    } else {
+        exchange->is_loaded = false;
+        exchange->has_failed = false;
+        exchange->has_outcome = false;
+        exchange->has_ended = false;
+    }
+    pthread_mutex_unlock(&worker->lock);
+    return taken;
+}
+
+static void persist_worker_on_async(uv_async_t *async)
+{
+    struct persist_worker *worker = async->data;
+    struct persist_worker_exchange taken = persist_worker_take(worker);
+    if (taken.pieces_len > 0) {
+        uv_async_send(&worker->async); /* there may be more, and what stands behind the pieces */
+        if (!worker->is_stopping) {
+            worker->events.on_loaded_records(worker->ctx, taken.pieces[0].bytes,
+                                             taken.pieces[0].len);
+        }
+        alloc_free(taken.pieces[0].bytes);
+        return;
+    }
+    if (taken.is_loaded && !worker->is_stopping) {
+        worker->is_loaded = true;
+        worker->events.on_loaded(worker->ctx, taken.position);
+    }
+    if (taken.has_failed) {
+        worker->events.on_failed(worker->ctx, taken.failed_in_create, taken.status, taken.error);
+    }
+    if (taken.has_outcome) {
+        KV_CHECK(worker->batch == taken.outcome_batch);
+        worker->batch = 0;
+        uv_timer_stop(&worker->slow_timer);
+        worker->events.on_applied(worker->ctx, taken.outcome_batch, taken.status,
+                                  taken.status == KV_OK ? NULL : taken.error);
+    }
+    if (taken.has_ended) {
+        if (worker->has_thread) {
+            pthread_join(worker->thread, NULL);
+        }
+        uv_close((uv_handle_t *)&worker->async, persist_worker_on_closed);
+        uv_close((uv_handle_t *)&worker->slow_timer, persist_worker_on_closed);
+    }
+}
+
+/* Starts the thread with all signals blocked: they are the loop's, and would interrupt a plugin. */
+static int persist_worker_start_thread(struct persist_worker *worker)
+{
+    sigset_t all;
+    sigset_t before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int status = pthread_create(&worker->thread, NULL, persist_worker_run, worker);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (status == 0) {
+        pthread_setname_np(worker->thread, "kv-persist");
+    }
+    return status;
+}
+
+struct persist_worker *persist_worker_create(uv_loop_t *loop, const struct loaded_plugin *plugin,
+                                             struct services *services,
+                                             const struct kv_setting *settings,
+                                             const struct persist_worker_events *events, void *ctx)
+{
+    struct persist_worker *worker = alloc_zeroed(1, sizeof(*worker));
+    worker->plugin = plugin;
+    worker->services = services;
+    worker->settings = settings;
+    worker->events = *events;
+    worker->ctx = ctx;
+    worker->reopen_pause_ms = PERSIST_WORKER_REOPEN_MIN_MS;
+    buffer_init(&worker->piece);
+    pthread_mutex_init(&worker->lock, NULL);
+    pthread_cond_init(&worker->wake, NULL);
+    KV_CHECK(uv_async_init(loop, &worker->async, persist_worker_on_async) == 0);
+    KV_CHECK(uv_timer_init(loop, &worker->slow_timer) == 0);
+    worker->async.data = worker;
+    worker->slow_timer.data = worker;
+    int status = persist_worker_start_thread(worker);
+    worker->has_thread = status == 0;
+    if (!worker->has_thread) {
+        worker->exchange.has_failed = true;
+        worker->exchange.has_ended = true;
+        worker->exchange.status = KV_E_NOMEM;
+        snprintf(worker->exchange.error, sizeof(worker->exchange.error), "no thread for it: %s",
+                 strerror(status));
+        uv_async_send(&worker->async);
+    }
+    return worker;
+}
+
+void persist_worker_apply(struct persist_worker *worker, const struct persist_worker_batch *batch)
+{
+    KV_CHECK(worker->is_loaded && !worker->is_stopping);
+    KV_CHECK(worker->batch == 0 && batch->number != 0);
+    worker->batch = batch->number;
+    worker->batch_ms = uv_now(worker->async.loop);
+    uv_timer_start(&worker->slow_timer, persist_worker_on_slow, PERSIST_WORKER_SLOW_MS,
+                   PERSIST_WORKER_SLOW_MS);
+    pthread_mutex_lock(&worker->lock);
+    worker->exchange.batch = *batch;
+    worker->exchange.has_batch = true;
+    pthread_cond_signal(&worker->wake);
+    pthread_mutex_unlock(&worker->lock);
+}
+
+void persist_worker_stop(struct persist_worker *worker)
+{
+    KV_CHECK(!worker->is_stopping);
+    worker->is_stopping = true;
+    pthread_mutex_lock(&worker->lock);
+    worker->exchange.stop_wanted = true;
+    pthread_cond_signal(&worker->wake);
+    pthread_mutex_unlock(&worker->lock);
+}
+
+void persist_worker_destroy(struct persist_worker *worker)
+{
+    if (worker == NULL) {
+        return;
+    }
+    KV_CHECK(worker->is_stopped);
+    pthread_cond_destroy(&worker->wake);
+    pthread_mutex_destroy(&worker->lock);
+    alloc_free(worker);
+}

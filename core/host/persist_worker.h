@@ -1,0 +1,63 @@
+/*
+ * The persistence thread: all calls of a node's persistence plugin, through its guard. It opens the
+ * store, gives its content to the loop in pieces, then stores one batch at a time.
+ *
+ * Functions and callbacks: loop thread only. A plugin may block as long as it likes: nothing here
+ * waits for it, except that persist_worker_stop() is answered only when its call has returned.
+ */
+#ifndef HOST_PERSIST_WORKER_H
+#define HOST_PERSIST_WORKER_H
+
+#include "host/loader.h"
+#include "host/services.h"
+
+#include <stdbool.h>
+#include <uv.h>
+
+#define PERSIST_WORKER_ERROR_MAX 512u
+
+struct persist_worker;
+
+/* No callback comes from within a persist_worker_ function. */
+struct persist_worker_events {
+    /* Encoded records (logic/record.h) of the store's content; borrowed for the call. */
+    void (*on_loaded_records)(void *ctx, const void *bytes, size_t len);
+    /* All of it was given. position: what the content reaches; (0, 0) when the plugin cannot give
+     * its content back. */
+    void (*on_loaded)(void *ctx, struct kv_position position);
+    /* The plugin refused its settings (is_create), or the store cannot be opened or read. Nothing
+     * follows but on_stopped. */
+    void (*on_failed)(void *ctx, bool is_create, int32_t status, const char *error);
+    /* Outcome of a batch; error is NULL with KV_OK. */
+    void (*on_applied)(void *ctx, uint64_t batch, int32_t status, const char *error);
+    /* The thread has ended, the store is closed, the instance destroyed. */
+    void (*on_stopped)(void *ctx);
+};
+
+struct persist_worker_batch {
+    uint64_t number;
+    struct kv_position position;
+    const struct kv_slice *slices; /* whole encoded records in each */
+    uint32_t slices_len;
+    uint32_t records_len;
+};
+
+/* Starts the thread. plugin, services and settings are borrowed until on_stopped; events are
+ * copied. When there is no thread to be had, on_failed follows. */
+struct persist_worker *persist_worker_create(uv_loop_t *loop, const struct loaded_plugin *plugin,
+                                             struct services *services,
+                                             const struct kv_setting *settings,
+                                             const struct persist_worker_events *events, void *ctx);
+
+/* Hands a batch over: after on_loaded, one at a time. What it points to is borrowed until
+ * on_applied (or on_stopped). */
+void persist_worker_apply(struct persist_worker *worker, const struct persist_worker_batch *batch);
+
+/* Asynchronous, once: ends after the call that the plugin is in and after a batch that was handed
+ * over; its on_applied may still come before on_stopped. */
+void persist_worker_stop(struct persist_worker *worker);
+
+/* After on_stopped, or in it. NULL is fine. */
+void persist_worker_destroy(struct persist_worker *worker);
+
+#endif

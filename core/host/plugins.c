@@ -1,0 +1,111 @@
+#include "host/plugins.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define PLUGINS_TRANSPORT_PREFIX "transport-"
+
+const char *plugins_scheme(const struct loaded_plugin *loaded)
+{
+    const char *name = loaded->descriptor.name;
+    size_t prefix_len = strlen(PLUGINS_TRANSPORT_PREFIX);
+    return strncmp(name, PLUGINS_TRANSPORT_PREFIX, prefix_len) == 0 ? name + prefix_len : name;
+}
+
+bool plugins_serves(const struct loaded_plugin *loaded, const char *uri)
+{
+    const char *scheme = plugins_scheme(loaded);
+    size_t len = strlen(scheme);
+    return strncmp(uri, scheme, len) == 0 && strncmp(uri + len, "://", 3) == 0;
+}
+
+/* KV_E_INVALID: its settings; KV_E_VERSION or KV_E_NOT_FOUND: the plugin itself. */
+static int32_t plugins_load_one(const struct config *config, const struct config_plugin *wanted,
+                                uint32_t kind, struct plugin *ret_plugin, char *ret_error)
+{
+    char error[LOADER_ERROR_MAX] = "";
+    char where[256];
+    uint32_t index = 0;
+    int32_t status =
+        loader_load(wanted->plugin, config->plugin_folder, kind, &ret_plugin->loaded, error);
+    if (status != KV_OK) {
+        config_where(config, wanted, wanted->settings_len, where, sizeof(where));
+        snprintf(ret_error, PLUGINS_ERROR_MAX, "%s: plugin \"%s\": %s", where, wanted->plugin,
+                 error);
+        return status == KV_E_INVALID ? KV_E_VERSION : status;
+    }
+    status = loader_settings(ret_plugin->loaded, wanted->settings, wanted->settings_len,
+                             &ret_plugin->settings, &index, error);
+    if (status != KV_OK) {
+        config_where(config, wanted, index, where, sizeof(where));
+        snprintf(ret_error, PLUGINS_ERROR_MAX, "%s: %s", where, error);
+        return KV_E_INVALID;
+    }
+    return KV_OK;
+}
+
+static int32_t plugins_load_transport(const struct config *config,
+                                      const struct config_transport *wanted,
+                                      struct plugin *ret_plugin, char *ret_error)
+{
+    int32_t status =
+        plugins_load_one(config, &wanted->plugin, KV_KIND_TRANSPORT, ret_plugin, ret_error);
+    for (uint32_t i = 0; status == KV_OK && i < wanted->uris_len; i++) {
+        if (!plugins_serves(ret_plugin->loaded, wanted->uris[i])) {
+            char where[256];
+            config_where(config, &wanted->plugin, wanted->plugin.settings_len, where,
+                         sizeof(where));
+            snprintf(ret_error, PLUGINS_ERROR_MAX,
+                     "%s: %s serves addresses that begin with %s://, not \"%s\"", where,
+                     ret_plugin->loaded->descriptor.name, plugins_scheme(ret_plugin->loaded),
+                     wanted->uris[i]);
+            status = KV_E_INVALID;
+        }
+    }
+    return status;
+}
+
+int32_t plugins_load(const struct config *config, struct plugins *ret_plugins, char *ret_error)
+{
+    *ret_plugins = (struct plugins){0};
+    int32_t status = KV_OK;
+    uint32_t uris_len = 0;
+    for (uint32_t i = 0; status == KV_OK && i < config->transports_len; i++) {
+        ret_plugins->transports_len++;
+        status = plugins_load_transport(config, &config->transports[i], &ret_plugins->transports[i],
+                                        ret_error);
+        uris_len += config->transports[i].uris_len;
+    }
+    if (status == KV_OK && (uris_len == 0 || uris_len > URIS_MAX)) {
+        snprintf(ret_error, PLUGINS_ERROR_MAX,
+                 "%s: the transports together listen on %u addresses; a node needs 1 to %d",
+                 config->file, uris_len, URIS_MAX);
+        status = KV_E_INVALID;
+    }
+    if (status == KV_OK && config->node.is_replica) {
+        ret_plugins->has_persistence = true;
+        status = plugins_load_one(config, &config->persistence, KV_KIND_PERSIST,
+                                  &ret_plugins->persistence, ret_error);
+    }
+    if (status != KV_OK) {
+        plugins_close(ret_plugins);
+    }
+    return status;
+}
+
+static void plugins_close_one(struct plugin *plugin)
+{
+    if (plugin->settings != NULL) {
+        loader_settings_free(plugin->settings);
+    }
+    loader_release(plugin->loaded);
+}
+
+void plugins_close(struct plugins *plugins)
+{
+    for (uint32_t i = 0; i < plugins->transports_len; i++) {
+        plugins_close_one(&plugins->transports[i]);
+    }
+    plugins_close_one(&plugins->persistence);
+    *plugins = (struct plugins){0};
+}

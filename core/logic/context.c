@@ -1,0 +1,99 @@
+#include "logic/context.h"
+
+#include "base/check.h"
+
+#include <string.h>
+
+void context_count(struct context *context, enum counter counter)
+{
+    context->counters[counter]++;
+}
+
+struct message context_message(const struct context *context, uint8_t type)
+{
+    struct message message;
+    memset(&message, 0, sizeof(message));
+    message.type = type;
+    message.cluster = context->cluster;
+    message.view = context->view;
+    message.sender = context->config->node;
+    return message;
+}
+
+static struct effect *context_add_send(struct context *context, uint64_t link, uint32_t slices_len,
+                                       struct kv_slice **ret_slices)
+{
+    struct kv_slice *slices = arena_alloc(&context->effects->arena, slices_len * sizeof(*slices));
+    struct effect *effect = effects_add(context->effects, EFFECT_SEND);
+    effect->as.send.link = link;
+    effect->as.send.slices = slices;
+    effect->as.send.slices_len = slices_len;
+    *ret_slices = slices;
+    return effect;
+}
+
+void context_send(struct context *context, uint64_t link, const struct message *message)
+{
+    if (link == 0) {
+        return;
+    }
+    size_t size = message_size(message);
+    uint8_t *bytes = arena_alloc(&context->effects->arena, size);
+    struct kv_slice *slices;
+    context_add_send(context, link, 1, &slices);
+    slices[0].bytes = bytes;
+    slices[0].len = message_encode(message, bytes, size);
+    KV_CHECK(slices[0].len == size);
+}
+
+void context_send_records(struct context *context, uint64_t link, struct message *message,
+                          const struct kv_slice *records, uint32_t records_len)
+{
+    KV_CHECK(message->type == MESSAGE_SNAPSHOT);
+    if (link == 0) {
+        return;
+    }
+    message->body.snapshot.records.at = NULL;
+    size_t head_max = MESSAGE_HEADER_BYTES + 128;
+    uint8_t *head = arena_alloc(&context->effects->arena, head_max);
+    struct kv_slice *slices;
+    context_add_send(context, link, records_len + 1, &slices);
+    slices[0].bytes = head;
+    slices[0].len = message_encode(message, head, head_max);
+    memcpy(slices + 1, records, records_len * sizeof(*records));
+}
+
+uint64_t context_open_link(struct context *context, const char *uri)
+{
+    uint64_t link = LINK_OPENED_BIT | context->next_link++;
+    size_t len = strlen(uri) + 1;
+    char *copy = arena_alloc(&context->effects->arena, len);
+    memcpy(copy, uri, len);
+    struct effect *effect = effects_add(context->effects, EFFECT_OPEN_LINK);
+    effect->as.open_link.link = link;
+    effect->as.open_link.uri = copy;
+    return link;
+}
+
+void context_close_link(struct context *context, uint64_t link)
+{
+    if (link != 0) {
+        effects_add(context->effects, EFFECT_CLOSE_LINK)->as.close_link.link = link;
+    }
+}
+
+void context_reject(struct context *context, uint64_t link, uint64_t request, uint8_t reason,
+                    uint32_t retry_after_ms)
+{
+    struct message answer = context_message(context, MESSAGE_OPERATION_REJECTED);
+    answer.body.operation_rejected.request = request;
+    answer.body.operation_rejected.reason = reason;
+    answer.body.operation_rejected.retry_after_ms = retry_after_ms;
+    context_count(context, COUNTER_requests_rejected);
+    context_send(context, link, &answer);
+}
+
+uint64_t context_earlier(uint64_t a_ms, uint64_t b_ms)
+{
+    return a_ms < b_ms ? a_ms : b_ms;
+}

@@ -1,0 +1,320 @@
+#include "logic/membership.h"
+
+#include "base/check.h"
+#include "logic/primary.h"
+#include "logic/requests.h"
+#include "logic/secondary.h"
+
+#include <string.h>
+
+/* A Join, a Heartbeat and a Leave are repeated: nothing else is needed against their loss. */
+#define HEARTBEATS_PER_REPLICA_TIMEOUT 4u
+
+/* A clean stop that does not come through ends after this, in operation_timeouts. */
+#define LEAVE_OPERATION_TIMEOUTS 5u
+
+#define EXIT_DONE                0
+#define EXIT_JOIN_FAILED         4
+
+static uint64_t membership_heartbeat_ms(const struct replica *replica)
+{
+    uint64_t ms = replica->context->config->replica_timeout_ms / HEARTBEATS_PER_REPLICA_TIMEOUT;
+    return ms == 0 ? 1 : ms;
+}
+
+static void membership_stop(struct replica *replica, int exit_status, const char *reason)
+{
+    if (replica->membership.stopped) {
+        return;
+    }
+    replica->membership.stopped = true;
+    requests_reject_waiting(replica, REJECT_LEAVING);
+    struct effect *effect = effects_add(replica->context->effects, EFFECT_STOP);
+    effect->as.stop.exit_status = exit_status;
+    effect->as.stop.reason = reason;
+}
+
+/* --- what is sent --- */
+
+static void membership_send_join(struct replica *replica)
+{
+    const struct node_config *config = replica->context->config;
+    struct message join = context_message(replica->context, MESSAGE_JOIN);
+    join.body.join.incarnation = replica->membership.incarnation;
+    join.body.join.durable = replica->loaded_position;
+    join.body.join.name.at = (const uint8_t *)config->name;
+    join.body.join.name.len = strlen(config->name);
+    join.body.join.uris_len = config->uris_len;
+    for (uint32_t i = 0; i < config->uris_len; i++) {
+        join.body.join.uris[i].at = (const uint8_t *)config->uris[i];
+        join.body.join.uris[i].len = strlen(config->uris[i]);
+    }
+    context_send(replica->context, replica->membership.arbiter, &join);
+}
+
+static void membership_send_heartbeat(struct replica *replica)
+{
+    struct message beat = context_message(replica->context, MESSAGE_HEARTBEAT);
+    beat.body.heartbeat.incarnation = replica->membership.incarnation;
+    beat.body.heartbeat.durable_index = replica_durable_index(replica);
+    beat.body.heartbeat.committed_index = replica->committed;
+    context_send(replica->context, replica->membership.arbiter, &beat);
+}
+
+static void membership_send_leave(struct replica *replica)
+{
+    const char *name = replica->context->config->name;
+    struct message leave = context_message(replica->context, MESSAGE_LEAVE);
+    leave.body.leave.name.at = (const uint8_t *)name;
+    leave.body.leave.name.len = strlen(name);
+    context_send(replica->context, replica->membership.arbiter, &leave);
+}
+
+/* Sends what is due in this state, and says when to do so again. */
+static void membership_send(struct replica *replica)
+{
+    struct membership *membership = &replica->membership;
+    uint64_t again_ms = replica->context->config->retransmit_ms;
+    if (membership->leaving && membership->joined && replica->role != ROLE_PRIMARY) {
+        membership_send_leave(replica);
+    } else if (membership->joined) {
+        membership_send_heartbeat(replica);
+        again_ms = membership_heartbeat_ms(replica);
+    } else if (!membership->leaving) {
+        membership_send_join(replica);
+    } else {
+        again_ms = membership_heartbeat_ms(replica); /* it stays out: nothing is due */
+    }
+    membership->next_ms = replica->context->now_ms + again_ms;
+}
+
+/* --- views --- */
+
+static void membership_note_view(const struct replica *replica)
+{
+    const struct view *view = &replica->view;
+    const struct member *primary = view_find(view, view->primary);
+    uint32_t in_sync = view_in_sync_len(view);
+    effects_note(replica->context->effects, NOTE_INFO,
+                 "view number=%llu primary=%s in_sync=%u candidates=%u",
+                 (unsigned long long)view->number, primary == NULL ? "-" : primary->name, in_sync,
+                 view->members_len - in_sync);
+}
+
+static void membership_note_role(const struct replica *replica)
+{
+    effects_note(replica->context->effects, NOTE_INFO, "role role=%s view=%llu",
+                 message_role_name((uint8_t)replica->role),
+                 (unsigned long long)replica->view.number);
+}
+
+static void membership_become(struct replica *replica, const struct member *self)
+{
+    enum node_role before = replica->role;
+    bool is_primary = self != NULL && replica->view.primary == self->node;
+    if (before == ROLE_PRIMARY && !is_primary) {
+        primary_stop(replica);
+    }
+    if (is_primary) {
+        if (before == ROLE_PRIMARY) {
+            primary_on_view(replica);
+        } else {
+            secondary_stop(replica);
+            primary_start(replica);
+        }
+    } else if (self != NULL) {
+        secondary_start(replica, self->joined);
+        secondary_on_view(replica);
+        replica->role = self->state == MEMBER_IN_SYNC ? ROLE_SECONDARY : ROLE_CANDIDATE;
+    } else {
+        secondary_stop(replica);
+        replica->role = ROLE_JOINING;
+    }
+    if (replica->role != before) {
+        membership_note_role(replica);
+    }
+    replica_tell_ready(replica);
+    requests_take_waiting(replica);
+}
+
+/* A view says something about this process only when it names this very incarnation. */
+static const struct member *membership_self(const struct replica *replica, const struct view *view)
+{
+    const struct member *self = view_find(view, replica->context->config->node);
+    return self != NULL && self->incarnation == replica->membership.incarnation ? self : NULL;
+}
+
+static void membership_install(struct replica *replica, const struct view *view)
+{
+    struct membership *membership = &replica->membership;
+    struct context *context = replica->context;
+    const struct member *self = membership_self(replica, view);
+    if (view->number <= replica->view.number || (self == NULL && !membership->joined)) {
+        return;
+    }
+    if (view->number < replica->loaded_position.view) {
+        membership_stop(replica, EXIT_JOIN_FAILED,
+                        "the arbiter's view is older than this node's data: its state was lost "
+                        "or restored from an older copy");
+        return;
+    }
+    if (context->cluster != view->cluster) {
+        context->cluster = view->cluster;
+        effects_add(context->effects, EFFECT_IDENTITY)->as.identity.cluster = view->cluster;
+    }
+    replica->view = *view;
+    context->view = view->number;
+    context_count(context, COUNTER_views_installed);
+    membership_note_view(replica);
+    if (self == NULL) {
+        /* Taken out: it begins anew, as another incarnation, unless it wanted to go. */
+        membership->joined = false;
+        membership->incarnation++;
+        membership->next_ms = context->now_ms;
+    } else if (!membership->joined) {
+        membership->joined = true;
+        membership->ever_joined = true;
+        membership->next_ms = context->now_ms;
+    }
+    membership_become(replica, view_find(&replica->view, self == NULL ? 0 : self->node));
+}
+
+static void membership_on_view(struct replica *replica, struct bytes_view bytes)
+{
+    struct view view;
+    if (view_decode(bytes.at, bytes.len, &view) != KV_OK) {
+        context_count(replica->context, COUNTER_messages_malformed);
+        return;
+    }
+    membership_install(replica, &view);
+}
+
+static void membership_on_rejected(struct replica *replica, const struct message *message)
+{
+    struct membership *membership = &replica->membership;
+    if (membership->joined || !membership->started || membership->leaving ||
+        message->body.join_rejected.incarnation != membership->incarnation) {
+        context_count(replica->context, COUNTER_messages_unexpected);
+        return;
+    }
+    struct bytes_view text = message->body.join_rejected.text;
+    effects_note(replica->context->effects, NOTE_WARN, "join-rejected reason=\"%s\" text=\"%.*s\"",
+                 message_reject_text(message->body.join_rejected.reason), (int)text.len,
+                 text.len == 0 ? "" : (const char *)text.at);
+    if (message->body.join_rejected.retry == 0) {
+        membership_stop(replica, EXIT_JOIN_FAILED, "the arbiter does not let this node join");
+    }
+}
+
+void membership_on_message(struct replica *replica, const struct message *message)
+{
+    struct membership *membership = &replica->membership;
+    switch (message->type) {
+    case MESSAGE_JOINED_PRIMARY:
+    case MESSAGE_JOINED_SECONDARY:
+        if (membership->started && message->body.joined.incarnation == membership->incarnation) {
+            membership_on_view(replica, message->body.joined.view);
+        }
+        break;
+    case MESSAGE_REPLICAS:
+        if (membership->started) {
+            membership_on_view(replica, message->body.replicas.view);
+        }
+        break;
+    case MESSAGE_JOIN_REJECTED:
+        membership_on_rejected(replica, message);
+        break;
+    case MESSAGE_LEAVE:
+        if (message->body.leave.name.len == strlen(replica->context->config->name) &&
+            memcmp(message->body.leave.name.at, replica->context->config->name,
+                   message->body.leave.name.len) == 0) {
+            /* A process that is the arbiter too goes on as that alone. */
+            membership_leave(replica, !replica->context->config->is_arbiter);
+        }
+        break;
+    default:
+        KV_CHECK(false);
+    }
+}
+
+/* --- life --- */
+
+void membership_init(struct replica *replica)
+{
+    struct context *context = replica->context;
+    replica->membership.incarnation = context->config->incarnation;
+    replica->membership.arbiter = context_open_link(context, context->config->arbiter_uri);
+}
+
+void membership_start(struct replica *replica)
+{
+    struct membership *membership = &replica->membership;
+    membership->started = true;
+    membership->started_ms = replica->context->now_ms;
+    membership_send(replica);
+}
+
+void membership_leave(struct replica *replica, bool stops)
+{
+    struct membership *membership = &replica->membership;
+    const struct node_config *config = replica->context->config;
+    if (membership->leaving && (membership->stops || !stops)) {
+        return;
+    }
+    membership->leaving = true;
+    membership->stops = stops;
+    membership->leave_until_ms = replica->context->now_ms +
+                                 LEAVE_OPERATION_TIMEOUTS * (uint64_t)config->operation_timeout_ms;
+    effects_note(replica->context->effects, NOTE_INFO, "leaving role=%s",
+                 message_role_name((uint8_t)replica->role));
+    membership_send(replica);
+    membership_tick(replica);
+}
+
+void membership_on_link_up(struct replica *replica, uint64_t link)
+{
+    if (link == replica->membership.arbiter && replica->membership.started) {
+        membership_send(replica);
+    }
+}
+
+/* A clean stop is complete: out of the view (a primary: all answered), and everything stored. */
+static bool membership_has_left(const struct replica *replica)
+{
+    if (replica->role == ROLE_PRIMARY) {
+        return primary_is_idle(replica);
+    }
+    return !replica->membership.joined && persister_idle(&replica->persister);
+}
+
+void membership_tick(struct replica *replica)
+{
+    struct membership *membership = &replica->membership;
+    const struct node_config *config = replica->context->config;
+    uint64_t now_ms = replica->context->now_ms;
+    if (membership->leaving && membership->stops) {
+        if (membership_has_left(replica)) {
+            membership_stop(replica, EXIT_DONE, "left");
+        } else if (now_ms >= membership->leave_until_ms) {
+            membership_stop(replica, EXIT_DONE,
+                            "stopped before the arbiter answered, or with "
+                            "updates that the store did not take in time");
+        }
+    } else if (membership->started && !membership->ever_joined && config->join_timeout_ms > 0 &&
+               now_ms - membership->started_ms >= config->join_timeout_ms) {
+        membership_stop(replica, EXIT_JOIN_FAILED, "could not join in join_timeout_ms");
+    }
+    if (membership->started && now_ms >= membership->next_ms) {
+        membership_send(replica);
+    }
+}
+
+uint64_t membership_wake_ms(const struct replica *replica)
+{
+    const struct membership *membership = &replica->membership;
+    uint64_t wake_ms = membership->started ? membership->next_ms : UINT64_MAX;
+    if (membership->leaving && membership->stops && !membership->stopped) {
+        wake_ms = context_earlier(wake_ms, membership->leave_until_ms);
+    }
+    return wake_ms;
+}

@@ -1,0 +1,26 @@
+/*
+ * A replica's side of membership: it joins at the arbiter, says regularly that it lives, takes each
+ * new view, and leaves. The arbiter's side is arbiter.h.
+ */
+#ifndef LOGIC_MEMBERSHIP_H
+#define LOGIC_MEMBERSHIP_H
+
+#include "logic/replica.h"
+
+/* Opens the link to the arbiter. */
+void membership_init(struct replica *replica);
+
+/* The content is loaded: joining may begin. */
+void membership_start(struct replica *replica);
+
+/* JoinedPrimary, JoinedSecondary, JoinRejected, Replicas, and a Leave from the arbiter. */
+void membership_on_message(struct replica *replica, const struct message *message);
+
+/* Leaves the view cleanly, and then, with stops, ends the process. */
+void membership_leave(struct replica *replica, bool stops);
+
+void membership_on_link_up(struct replica *replica, uint64_t link);
+void membership_tick(struct replica *replica);
+uint64_t membership_wake_ms(const struct replica *replica);
+
+#endif

@@ -1,0 +1,612 @@
+/*
+ * Byte form of the messages: one row of cases for the size, one for writing, one for reading, each
+ * in the order of enum message_type. docs/protocol.md shows the same as tables.
+ *
+ * Happy path of a reader: the header, the body's members in their order, then nothing left over.
+ * Whatever does not fit is KV_E_MALFORMED; the reader of bytes.h remembers a length that runs
+ * beyond the end, so only ranges are checked here.
+ */
+#include "logic/message.h"
+
+#include "base/check.h"
+#include "logic/record.h"
+
+#include <kvnode/status.h>
+
+/* --- size --- */
+
+static size_t message_view_size(struct bytes_view view)
+{
+    return 4u + view.len;
+}
+
+static struct bytes_view message_cut(struct bytes_view text, size_t len_max)
+{
+    if (text.len > len_max) {
+        text.len = len_max;
+    }
+    return text;
+}
+
+static size_t message_status_result_size(const struct message *message)
+{
+    size_t size = 8 + 1 + 1 + 16 + 8 + 8 + 8 + 8 + 4;
+    size += message_view_size(message->body.status_result.name);
+    size += message_view_size(message_cut(message->body.status_result.persist_plugin, NAME_MAX));
+    size += message_view_size(message_cut(message->body.status_result.persist_error, TEXT_MAX));
+    for (uint32_t i = 0; i < message->body.status_result.counters_len; i++) {
+        struct bytes_view name = message->body.status_result.counters[i].name;
+        size += message_view_size(message_cut(name, NAME_MAX)) + 8;
+    }
+    return size;
+}
+
+static size_t message_join_size(const struct message *message)
+{
+    size_t size = 8 + 16 + message_view_size(message->body.join.name) + 1;
+    for (uint32_t i = 0; i < message->body.join.uris_len; i++) {
+        size += message_view_size(message->body.join.uris[i]);
+    }
+    return size;
+}
+
+static size_t message_body_size(const struct message *message)
+{
+    switch (message->type) {
+    case MESSAGE_JOIN:
+        return message_join_size(message);
+    case MESSAGE_JOINED_PRIMARY:
+    case MESSAGE_JOINED_SECONDARY:
+        return 8 + message_view_size(message->body.joined.view);
+    case MESSAGE_JOIN_REJECTED:
+        return 8 + 1 + 1 +
+               message_view_size(message_cut(message->body.join_rejected.text, TEXT_MAX));
+    case MESSAGE_REPLICAS:
+        return message_view_size(message->body.replicas.view);
+    case MESSAGE_LEAVE:
+        return 8 + message_view_size(message->body.leave.name);
+    case MESSAGE_HEARTBEAT:
+    case MESSAGE_SNAPSHOT_ACK:
+    case MESSAGE_OPERATION_ACK:
+        return 24;
+    case MESSAGE_CAUGHT_UP:
+    case MESSAGE_SUSPECT:
+        return 16;
+    case MESSAGE_SNAPSHOT:
+        return 8 + 8 + 8 + 1 + 16 + 8 + 8 + 4 +
+               (message->body.snapshot.records.at == NULL ? 0 : message->body.snapshot.records.len);
+    case MESSAGE_INSERT:
+        return 8 + 4 + message_view_size(message->body.operation.key) +
+               message_view_size(message->body.operation.value);
+    case MESSAGE_REMOVE:
+        return 8 + 4 + message_view_size(message->body.operation.key);
+    case MESSAGE_GET:
+        return 8 + 4 + 8 + message_view_size(message->body.operation.key);
+    case MESSAGE_SCAN:
+        return 8 + 4 + 8 + 4 + message_view_size(message->body.scan.prefix);
+    case MESSAGE_STATUS:
+    case MESSAGE_LOCATE:
+        return 8;
+    case MESSAGE_OPERATION_FAILED:
+        return 8 + 1;
+    case MESSAGE_OPERATION_REJECTED:
+        return 8 + 1 + 4;
+    case MESSAGE_GET_RESULT:
+        return 8 + 1 + 16 + message_view_size(message->body.get_result.value);
+    case MESSAGE_SCAN_RESULT:
+        return 8 + 1 + 8 + 4 + message->body.scan_result.records.len;
+    case MESSAGE_STATUS_RESULT:
+        return message_status_result_size(message);
+    case MESSAGE_LOCATED:
+        return 8 + message_view_size(message->body.located.view);
+    case MESSAGE_UNSUPPORTED:
+        return 1;
+    default:
+        KV_CHECK(false && "no message type");
+        return 0;
+    }
+}
+
+size_t message_size(const struct message *message)
+{
+    return MESSAGE_HEADER_BYTES + message_body_size(message);
+}
+
+/* --- encode --- */
+
+static void message_write_view(struct bytes_writer *writer, struct bytes_view view)
+{
+    bytes_write_view(writer, view.at, view.len);
+}
+
+static void message_write_position(struct bytes_writer *writer, struct kv_position position)
+{
+    bytes_write_u64(writer, position.view);
+    bytes_write_u64(writer, position.index);
+}
+
+static void message_encode_membership(const struct message *message, struct bytes_writer *writer)
+{
+    switch (message->type) {
+    case MESSAGE_JOIN:
+        KV_CHECK(message->body.join.uris_len >= 1 && message->body.join.uris_len <= URIS_MAX);
+        bytes_write_u64(writer, message->body.join.incarnation);
+        message_write_position(writer, message->body.join.durable);
+        message_write_view(writer, message->body.join.name);
+        bytes_write_u8(writer, (uint8_t)message->body.join.uris_len);
+        for (uint32_t i = 0; i < message->body.join.uris_len; i++) {
+            message_write_view(writer, message->body.join.uris[i]);
+        }
+        break;
+    case MESSAGE_JOINED_PRIMARY:
+    case MESSAGE_JOINED_SECONDARY:
+        bytes_write_u64(writer, message->body.joined.incarnation);
+        message_write_view(writer, message->body.joined.view);
+        break;
+    case MESSAGE_JOIN_REJECTED:
+        bytes_write_u64(writer, message->body.join_rejected.incarnation);
+        bytes_write_u8(writer, message->body.join_rejected.reason);
+        bytes_write_u8(writer, message->body.join_rejected.retry);
+        message_write_view(writer, message_cut(message->body.join_rejected.text, TEXT_MAX));
+        break;
+    case MESSAGE_REPLICAS:
+        message_write_view(writer, message->body.replicas.view);
+        break;
+    case MESSAGE_LEAVE:
+        bytes_write_u64(writer, message->body.leave.request);
+        message_write_view(writer, message->body.leave.name);
+        break;
+    case MESSAGE_HEARTBEAT:
+        bytes_write_u64(writer, message->body.heartbeat.incarnation);
+        bytes_write_u64(writer, message->body.heartbeat.durable_index);
+        bytes_write_u64(writer, message->body.heartbeat.committed_index);
+        break;
+    default:
+        KV_CHECK(message->type == MESSAGE_CAUGHT_UP || message->type == MESSAGE_SUSPECT);
+        bytes_write_u64(writer, message->body.member.node);
+        bytes_write_u64(writer, message->body.member.joined);
+        break;
+    }
+}
+
+static void message_encode_snapshot(const struct message *message, struct bytes_writer *writer)
+{
+    KV_CHECK(message->body.snapshot.low <= message->body.snapshot.high);
+    bytes_write_u64(writer, message->body.snapshot.session);
+    bytes_write_u64(writer, message->body.snapshot.seq);
+    bytes_write_u64(writer, message->body.snapshot.committed);
+    bytes_write_u8(writer, message->body.snapshot.kind);
+    bytes_write_u64(writer, message->body.snapshot.as_of.view);
+    bytes_write_u64(writer, message->body.snapshot.as_of.index);
+    bytes_write_u64(writer, message->body.snapshot.low);
+    bytes_write_u64(writer, message->body.snapshot.high);
+    bytes_write_u32(writer, message->body.snapshot.count);
+    if (message->body.snapshot.records.at != NULL) {
+        bytes_write(writer, message->body.snapshot.records.at, message->body.snapshot.records.len);
+    }
+}
+
+static void message_encode_snapshot_ack(const struct message *message, struct bytes_writer *writer)
+{
+    KV_CHECK(message->body.snapshot_ack.durable <= message->body.snapshot_ack.received);
+    bytes_write_u64(writer, message->body.snapshot_ack.session);
+    bytes_write_u64(writer, message->body.snapshot_ack.received);
+    bytes_write_u64(writer, message->body.snapshot_ack.durable);
+}
+
+static void message_encode_request(const struct message *message, struct bytes_writer *writer)
+{
+    switch (message->type) {
+    case MESSAGE_INSERT:
+    case MESSAGE_REMOVE:
+    case MESSAGE_GET:
+        bytes_write_u64(writer, message->body.operation.request);
+        bytes_write_u32(writer, message->body.operation.deadline_ms);
+        if (message->type == MESSAGE_GET) {
+            bytes_write_u64(writer, message->body.operation.min_index);
+        }
+        message_write_view(writer, message->body.operation.key);
+        if (message->type == MESSAGE_INSERT) {
+            message_write_view(writer, message->body.operation.value);
+        }
+        break;
+    case MESSAGE_SCAN:
+        bytes_write_u64(writer, message->body.scan.request);
+        bytes_write_u32(writer, message->body.scan.deadline_ms);
+        bytes_write_u64(writer, message->body.scan.cursor);
+        bytes_write_u32(writer, message->body.scan.limit);
+        message_write_view(writer, message->body.scan.prefix);
+        break;
+    default:
+        KV_CHECK(message->type == MESSAGE_STATUS || message->type == MESSAGE_LOCATE);
+        bytes_write_u64(writer, message->body.request.request);
+        break;
+    }
+}
+
+static void message_encode_status_result(const struct message *message, struct bytes_writer *writer)
+{
+    KV_CHECK(message->body.status_result.counters_len <= COUNTERS_MAX);
+    bytes_write_u64(writer, message->body.status_result.request);
+    bytes_write_u8(writer, message->body.status_result.role);
+    bytes_write_u8(writer, message->body.status_result.persist_state);
+    message_write_position(writer, message->body.status_result.position);
+    bytes_write_u64(writer, message->body.status_result.durable_index);
+    bytes_write_u64(writer, message->body.status_result.committed_index);
+    bytes_write_u64(writer, message->body.status_result.keys);
+    bytes_write_u64(writer, message->body.status_result.digest);
+    message_write_view(writer, message->body.status_result.name);
+    message_write_view(writer, message_cut(message->body.status_result.persist_plugin, NAME_MAX));
+    message_write_view(writer, message_cut(message->body.status_result.persist_error, TEXT_MAX));
+    bytes_write_u32(writer, message->body.status_result.counters_len);
+    for (uint32_t i = 0; i < message->body.status_result.counters_len; i++) {
+        const struct message_counter *counter = &message->body.status_result.counters[i];
+        message_write_view(writer, message_cut(counter->name, NAME_MAX));
+        bytes_write_u64(writer, counter->value);
+    }
+}
+
+static void message_encode_answer(const struct message *message, struct bytes_writer *writer)
+{
+    switch (message->type) {
+    case MESSAGE_OPERATION_ACK:
+        bytes_write_u64(writer, message->body.operation_ack.request);
+        message_write_position(writer, message->body.operation_ack.position);
+        break;
+    case MESSAGE_OPERATION_FAILED:
+        bytes_write_u64(writer, message->body.operation_failed.request);
+        bytes_write_u8(writer, message->body.operation_failed.reason);
+        break;
+    case MESSAGE_OPERATION_REJECTED:
+        bytes_write_u64(writer, message->body.operation_rejected.request);
+        bytes_write_u8(writer, message->body.operation_rejected.reason);
+        bytes_write_u32(writer, message->body.operation_rejected.retry_after_ms);
+        break;
+    case MESSAGE_GET_RESULT:
+        bytes_write_u64(writer, message->body.get_result.request);
+        bytes_write_u8(writer, message->body.get_result.found);
+        message_write_position(writer, message->body.get_result.position);
+        message_write_view(writer, message->body.get_result.value);
+        break;
+    case MESSAGE_SCAN_RESULT:
+        bytes_write_u64(writer, message->body.scan_result.request);
+        bytes_write_u8(writer, message->body.scan_result.end);
+        bytes_write_u64(writer, message->body.scan_result.next);
+        bytes_write_u32(writer, message->body.scan_result.count);
+        bytes_write(writer, message->body.scan_result.records.at,
+                    message->body.scan_result.records.len);
+        break;
+    case MESSAGE_STATUS_RESULT:
+        message_encode_status_result(message, writer);
+        break;
+    case MESSAGE_LOCATED:
+        bytes_write_u64(writer, message->body.located.request);
+        message_write_view(writer, message->body.located.view);
+        break;
+    default:
+        KV_CHECK(message->type == MESSAGE_UNSUPPORTED);
+        bytes_write_u8(writer, message->body.unsupported.version);
+        break;
+    }
+}
+
+size_t message_encode(const struct message *message, uint8_t *at, size_t capacity)
+{
+    struct bytes_writer writer = bytes_writer_init(at, capacity);
+    uint8_t *header = bytes_write_room(&writer, MESSAGE_HEADER_BYTES);
+    KV_CHECK(header != NULL);
+    header[0] = 'K';
+    header[1] = 'V';
+    header[2] = MESSAGE_VERSION;
+    header[3] = message->type;
+    bytes_put_u64(header + 4, message->cluster);
+    bytes_put_u64(header + 12, message->view);
+    bytes_put_u64(header + 20, message->sender);
+    if (message->type == MESSAGE_SNAPSHOT) {
+        message_encode_snapshot(message, &writer);
+    } else if (message->type == MESSAGE_SNAPSHOT_ACK) {
+        message_encode_snapshot_ack(message, &writer);
+    } else if (message->type < MESSAGE_SNAPSHOT) {
+        message_encode_membership(message, &writer);
+    } else if (message->type < MESSAGE_OPERATION_ACK) {
+        message_encode_request(message, &writer);
+    } else {
+        message_encode_answer(message, &writer);
+    }
+    KV_CHECK(!writer.failed);
+    return writer.len;
+}
+
+/* --- decode --- */
+
+static struct kv_position message_read_position(struct bytes_reader *reader)
+{
+    struct kv_position position;
+    position.view = bytes_read_u64(reader);
+    position.index = bytes_read_u64(reader);
+    return position;
+}
+
+/* A value that must be in [first, last]. */
+static uint8_t message_read_range(struct bytes_reader *reader, uint8_t first, uint8_t last)
+{
+    uint8_t value = bytes_read_u8(reader);
+    if (value < first || value > last) {
+        reader->failed = true;
+    }
+    return value;
+}
+
+static struct bytes_view message_read_text(struct bytes_reader *reader, size_t len_max)
+{
+    struct bytes_view text = bytes_read_view(reader);
+    if (text.len > len_max) {
+        reader->failed = true;
+    }
+    return text;
+}
+
+static struct bytes_view message_read_name(struct bytes_reader *reader)
+{
+    struct bytes_view name = bytes_read_view(reader);
+    if (!reader->failed && !view_name_valid((const char *)name.at, name.len)) {
+        reader->failed = true;
+    }
+    return name;
+}
+
+/* Everything that is left must be exactly count whole records. */
+static struct bytes_view message_read_records(struct bytes_reader *reader, uint32_t count,
+                                              bool insertions_only)
+{
+    struct bytes_view records = {reader->at, reader->left};
+    struct kv_record record;
+    while (count > 0 && record_decode(reader, &record)) {
+        if (insertions_only && record.kind != KV_RECORD_INSERT) {
+            reader->failed = true;
+        }
+        count--;
+    }
+    return records;
+}
+
+static void message_decode_join(struct bytes_reader *reader, struct message *message)
+{
+    message->body.join.incarnation = bytes_read_u64(reader);
+    message->body.join.durable = message_read_position(reader);
+    message->body.join.name = message_read_name(reader);
+    uint32_t uris_len = message_read_range(reader, 1, URIS_MAX);
+    message->body.join.uris_len = uris_len;
+    for (uint32_t i = 0; i < uris_len && !reader->failed; i++) {
+        struct bytes_view uri = bytes_read_view(reader);
+        if (!reader->failed && !view_uri_valid((const char *)uri.at, uri.len)) {
+            reader->failed = true;
+        }
+        message->body.join.uris[i] = uri;
+    }
+}
+
+static void message_decode_membership(struct bytes_reader *reader, struct message *message)
+{
+    switch (message->type) {
+    case MESSAGE_JOIN:
+        message_decode_join(reader, message);
+        break;
+    case MESSAGE_JOINED_PRIMARY:
+    case MESSAGE_JOINED_SECONDARY:
+        message->body.joined.incarnation = bytes_read_u64(reader);
+        message->body.joined.view = bytes_read_view(reader);
+        break;
+    case MESSAGE_JOIN_REJECTED:
+        message->body.join_rejected.incarnation = bytes_read_u64(reader);
+        message->body.join_rejected.reason = message_read_range(reader, 1, REJECT_LAST);
+        message->body.join_rejected.retry = message_read_range(reader, 0, 1);
+        message->body.join_rejected.text = message_read_text(reader, TEXT_MAX);
+        break;
+    case MESSAGE_REPLICAS:
+        message->body.replicas.view = bytes_read_view(reader);
+        break;
+    case MESSAGE_LEAVE:
+        message->body.leave.request = bytes_read_u64(reader);
+        message->body.leave.name = message_read_name(reader);
+        break;
+    case MESSAGE_HEARTBEAT:
+        message->body.heartbeat.incarnation = bytes_read_u64(reader);
+        message->body.heartbeat.durable_index = bytes_read_u64(reader);
+        message->body.heartbeat.committed_index = bytes_read_u64(reader);
+        break;
+    case MESSAGE_CAUGHT_UP:
+    case MESSAGE_SUSPECT:
+        message->body.member.node = bytes_read_u64(reader);
+        message->body.member.joined = bytes_read_u64(reader);
+        break;
+    default:
+        reader->failed = true;
+        break;
+    }
+}
+
+static void message_decode_snapshot(struct bytes_reader *reader, struct message *message)
+{
+    uint64_t seq;
+    uint64_t low;
+    uint64_t high;
+    message->body.snapshot.session = bytes_read_u64(reader);
+    message->body.snapshot.seq = seq = bytes_read_u64(reader);
+    message->body.snapshot.committed = bytes_read_u64(reader);
+    uint8_t kind = message_read_range(reader, SNAPSHOT_BEGIN, SNAPSHOT_PROBE);
+    message->body.snapshot.kind = kind;
+    message->body.snapshot.as_of.view = bytes_read_u64(reader);
+    message->body.snapshot.as_of.index = bytes_read_u64(reader);
+    message->body.snapshot.low = low = bytes_read_u64(reader);
+    message->body.snapshot.high = high = bytes_read_u64(reader);
+    uint32_t count = bytes_read_u32(reader);
+    message->body.snapshot.count = count;
+    bool numbered = kind != SNAPSHOT_COMMIT && kind != SNAPSHOT_PROBE;
+    bool filled = kind == SNAPSHOT_RECORDS || kind == SNAPSHOT_PIECE;
+    if ((!numbered && seq != 0) || (!filled && count != 0) || low > high ||
+        (kind != SNAPSHOT_PIECE && high != 0)) {
+        reader->failed = true;
+    }
+    message->body.snapshot.records = message_read_records(reader, count, false);
+}
+
+static void message_decode_snapshot_ack(struct bytes_reader *reader, struct message *message)
+{
+    message->body.snapshot_ack.session = bytes_read_u64(reader);
+    message->body.snapshot_ack.received = bytes_read_u64(reader);
+    message->body.snapshot_ack.durable = bytes_read_u64(reader);
+    if (message->body.snapshot_ack.received < message->body.snapshot_ack.durable) {
+        reader->failed = true;
+    }
+}
+
+static void message_decode_operation(struct bytes_reader *reader, struct message *message)
+{
+    static const struct bytes_view none = {NULL, 0};
+    message->body.operation.request = bytes_read_u64(reader);
+    message->body.operation.deadline_ms = bytes_read_u32(reader);
+    message->body.operation.min_index = message->type == MESSAGE_GET ? bytes_read_u64(reader) : 0;
+    message->body.operation.key = bytes_read_view(reader);
+    message->body.operation.value =
+        message->type == MESSAGE_INSERT ? bytes_read_view(reader) : none;
+}
+
+static void message_decode_request(struct bytes_reader *reader, struct message *message)
+{
+    switch (message->type) {
+    case MESSAGE_INSERT:
+    case MESSAGE_REMOVE:
+    case MESSAGE_GET:
+        message_decode_operation(reader, message);
+        break;
+    case MESSAGE_SCAN:
+        message->body.scan.request = bytes_read_u64(reader);
+        message->body.scan.deadline_ms = bytes_read_u32(reader);
+        message->body.scan.cursor = bytes_read_u64(reader);
+        message->body.scan.limit = bytes_read_u32(reader);
+        message->body.scan.prefix = bytes_read_view(reader);
+        break;
+    case MESSAGE_STATUS:
+    case MESSAGE_LOCATE:
+        message->body.request.request = bytes_read_u64(reader);
+        break;
+    default:
+        reader->failed = true;
+        break;
+    }
+}
+
+static void message_decode_status_result(struct bytes_reader *reader, struct message *message)
+{
+    message->body.status_result.request = bytes_read_u64(reader);
+    message->body.status_result.role = message_read_range(reader, ROLE_JOINING, ROLE_ARBITER);
+    message->body.status_result.persist_state =
+        message_read_range(reader, PERSIST_LOADING, PERSIST_RETRYING);
+    message->body.status_result.position = message_read_position(reader);
+    message->body.status_result.durable_index = bytes_read_u64(reader);
+    message->body.status_result.committed_index = bytes_read_u64(reader);
+    message->body.status_result.keys = bytes_read_u64(reader);
+    message->body.status_result.digest = bytes_read_u64(reader);
+    message->body.status_result.name = message_read_name(reader);
+    message->body.status_result.persist_plugin = message_read_text(reader, NAME_MAX);
+    message->body.status_result.persist_error = message_read_text(reader, TEXT_MAX);
+    uint32_t counters_len = bytes_read_u32(reader);
+    if (counters_len > COUNTERS_MAX) {
+        reader->failed = true;
+    }
+    message->body.status_result.counters_len = counters_len;
+    for (uint32_t i = 0; i < counters_len && !reader->failed; i++) {
+        message->body.status_result.counters[i].name = message_read_text(reader, NAME_MAX);
+        message->body.status_result.counters[i].value = bytes_read_u64(reader);
+    }
+}
+
+static void message_decode_get_result(struct bytes_reader *reader, struct message *message)
+{
+    message->body.get_result.request = bytes_read_u64(reader);
+    message->body.get_result.found = message_read_range(reader, 0, 1);
+    message->body.get_result.position = message_read_position(reader);
+    message->body.get_result.value = bytes_read_view(reader);
+    if (message->body.get_result.found == 0 && message->body.get_result.value.len != 0) {
+        reader->failed = true;
+    }
+}
+
+static void message_decode_scan_result(struct bytes_reader *reader, struct message *message)
+{
+    message->body.scan_result.request = bytes_read_u64(reader);
+    message->body.scan_result.end = message_read_range(reader, 0, 1);
+    message->body.scan_result.next = bytes_read_u64(reader);
+    message->body.scan_result.count = bytes_read_u32(reader);
+    message->body.scan_result.records =
+        message_read_records(reader, message->body.scan_result.count, true);
+}
+
+static void message_decode_answer(struct bytes_reader *reader, struct message *message)
+{
+    switch (message->type) {
+    case MESSAGE_OPERATION_ACK:
+        message->body.operation_ack.request = bytes_read_u64(reader);
+        message->body.operation_ack.position = message_read_position(reader);
+        break;
+    case MESSAGE_OPERATION_FAILED:
+        message->body.operation_failed.request = bytes_read_u64(reader);
+        message->body.operation_failed.reason =
+            message_read_range(reader, FAIL_TIMEOUT, FAIL_STOPPED);
+        break;
+    case MESSAGE_OPERATION_REJECTED:
+        message->body.operation_rejected.request = bytes_read_u64(reader);
+        message->body.operation_rejected.reason = message_read_range(reader, 1, REJECT_LAST);
+        message->body.operation_rejected.retry_after_ms = bytes_read_u32(reader);
+        break;
+    case MESSAGE_GET_RESULT:
+        message_decode_get_result(reader, message);
+        break;
+    case MESSAGE_SCAN_RESULT:
+        message_decode_scan_result(reader, message);
+        break;
+    case MESSAGE_STATUS_RESULT:
+        message_decode_status_result(reader, message);
+        break;
+    case MESSAGE_LOCATED:
+        message->body.located.request = bytes_read_u64(reader);
+        message->body.located.view = bytes_read_view(reader);
+        break;
+    case MESSAGE_UNSUPPORTED:
+        message->body.unsupported.version = bytes_read_u8(reader);
+        break;
+    default:
+        reader->failed = true;
+        break;
+    }
+}
+
+int32_t message_decode(const void *bytes, size_t len, struct message *ret_message)
+{
+    struct bytes_reader reader = bytes_reader_init(bytes, len);
+    const uint8_t *header = bytes_read(&reader, MESSAGE_HEADER_BYTES);
+    if (header == NULL || header[0] != 'K' || header[1] != 'V') {
+        return KV_E_MALFORMED;
+    }
+    ret_message->version = header[2];
+    ret_message->type = header[3];
+    ret_message->cluster = bytes_get_u64(header + 4);
+    ret_message->view = bytes_get_u64(header + 12);
+    ret_message->sender = bytes_get_u64(header + 20);
+    if (ret_message->version != MESSAGE_VERSION && ret_message->type != MESSAGE_UNSUPPORTED) {
+        return KV_E_VERSION;
+    }
+    if (ret_message->type == MESSAGE_SNAPSHOT) {
+        message_decode_snapshot(&reader, ret_message);
+    } else if (ret_message->type == MESSAGE_SNAPSHOT_ACK) {
+        message_decode_snapshot_ack(&reader, ret_message);
+    } else if (ret_message->type < MESSAGE_SNAPSHOT) {
+        message_decode_membership(&reader, ret_message);
+    } else if (ret_message->type < MESSAGE_OPERATION_ACK) {
+        message_decode_request(&reader, ret_message);
+    } else {
+        message_decode_answer(&reader, ret_message);
+    }
+    return !reader.failed && reader.left == 0 ? KV_OK : KV_E_MALFORMED;
+}

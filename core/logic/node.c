@@ -1,0 +1,492 @@
+#include "logic/node.h"
+
+#include "base/alloc.h"
+#include "base/check.h"
+#include "logic/arbiter.h"
+#include "logic/bug.h"
+#include "logic/membership.h"
+#include "logic/primary.h"
+#include "logic/record.h"
+#include "logic/requests.h"
+#include "logic/secondary.h"
+
+#include <string.h>
+
+struct node {
+    struct node_config config; /* its texts are owned */
+    struct context context;
+    struct arbiter *arbiter; /* NULL: not this role */
+    struct replica *replica; /* NULL: not this role */
+    uint64_t before_ms;      /* time of the event before */
+};
+
+/* --- life --- */
+
+static bool node_config_valid(const struct node_config *config)
+{
+    if ((!config->is_arbiter && !config->is_replica) || config->node == 0 || config->name == NULL ||
+        !view_name_valid(config->name, strlen(config->name))) {
+        return false;
+    }
+    if (config->is_arbiter && config->new_cluster == 0 && config->registry_len == 0) {
+        return false;
+    }
+    if (config->is_replica && (config->arbiter_uri == NULL || config->uris_len == 0)) {
+        return false;
+    }
+    if (config->uris_len > URIS_MAX || config->persist_plugin == NULL) {
+        return false;
+    }
+    for (uint32_t i = 0; i < config->uris_len; i++) {
+        if (strlen(config->uris[i]) > URI_MAX) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void node_copy_config(struct node *node, const struct node_config *config)
+{
+    struct node_config *copy = &node->config;
+    *copy = *config;
+    copy->name = alloc_string(config->name, strlen(config->name));
+    copy->persist_plugin = alloc_string(config->persist_plugin, strlen(config->persist_plugin));
+    copy->arbiter_uri = config->arbiter_uri == NULL
+                            ? NULL
+                            : alloc_string(config->arbiter_uri, strlen(config->arbiter_uri));
+    for (uint32_t i = 0; i < config->uris_len; i++) {
+        copy->uris[i] = alloc_string(config->uris[i], strlen(config->uris[i]));
+    }
+}
+
+int32_t node_create(const struct node_config *config, struct node **ret_node)
+{
+    if (!node_config_valid(config)) {
+        return KV_E_INVALID;
+    }
+    struct node *node = alloc_zeroed(1, sizeof(*node));
+    node_copy_config(node, config);
+    node->context.config = &node->config;
+    node->context.cluster = config->cluster;
+    node->context.next_link = 1;
+    if (config->is_arbiter && arbiter_create(&node->context, &node->arbiter) != KV_OK) {
+        node_destroy(node);
+        return KV_E_CORRUPT;
+    }
+    /* The registry's bytes are borrowed for this call only. */
+    node->config.registry = NULL;
+    node->config.registry_len = 0;
+    if (config->is_replica) {
+        node->replica = replica_create(&node->context);
+    }
+    *ret_node = node;
+    return KV_OK;
+}
+
+void node_destroy(struct node *node)
+{
+    if (node == NULL) {
+        return;
+    }
+    arbiter_destroy(node->arbiter);
+    replica_destroy(node->replica);
+    for (uint32_t i = 0; i < node->config.uris_len; i++) {
+        alloc_free((void *)node->config.uris[i]);
+    }
+    alloc_free((void *)node->config.arbiter_uri);
+    alloc_free((void *)node->config.persist_plugin);
+    alloc_free((void *)node->config.name);
+    alloc_free(node);
+}
+
+/* --- messages --- */
+
+/* Rule 3: between primary and secondary only messages of this very view count. */
+static bool node_view_fits(struct node *node, const struct message *message)
+{
+    if (message->view < node->replica->view.number && !BUG(stale_view)) {
+        context_count(&node->context, COUNTER_messages_old_view);
+        return false;
+    }
+    if (message->view > node->replica->view.number) {
+        context_count(&node->context, COUNTER_messages_future_view);
+        return false;
+    }
+    return true;
+}
+
+static void node_on_replica_message(struct node *node, uint64_t link, const struct message *message,
+                                    const struct event *event)
+{
+    struct replica *replica = node->replica;
+    if (message->cluster != 0 && node->context.cluster != 0 &&
+        message->cluster != node->context.cluster) {
+        context_count(&node->context, COUNTER_messages_foreign_cluster);
+        return;
+    }
+    if (requests_is_request(message->type)) {
+        requests_on_message(replica, link, message, event->as.message.bytes, event->as.message.len);
+        return;
+    }
+    switch (message->type) {
+    case MESSAGE_SNAPSHOT:
+        if (node_view_fits(node, message)) {
+            secondary_on_snapshot(replica, link, message);
+        }
+        break;
+    case MESSAGE_SNAPSHOT_ACK:
+        if (node_view_fits(node, message) && replica->role == ROLE_PRIMARY) {
+            primary_on_ack(replica, link, message);
+        }
+        break;
+    case MESSAGE_JOINED_PRIMARY:
+    case MESSAGE_JOINED_SECONDARY:
+    case MESSAGE_JOIN_REJECTED:
+    case MESSAGE_REPLICAS:
+        membership_on_message(replica, message);
+        break;
+    default:
+        context_count(&node->context, COUNTER_messages_unexpected);
+        break;
+    }
+}
+
+/* A Leave on the link to the arbiter is meant for this replica; any other, for the arbiter. */
+static bool node_is_from_arbiter(const struct node *node, uint64_t link)
+{
+    return node->replica != NULL && link == node->replica->membership.arbiter;
+}
+
+static void node_on_foreign_version(struct node *node, uint64_t link, const struct message *message)
+{
+    context_count(&node->context, COUNTER_messages_foreign_version);
+    effects_note(node->context.effects, NOTE_WARN,
+                 "foreign-version theirs=%u ours=%u: the link is closed", message->version,
+                 MESSAGE_VERSION);
+    struct message answer = context_message(&node->context, MESSAGE_UNSUPPORTED);
+    answer.body.unsupported.version = MESSAGE_VERSION;
+    context_send(&node->context, link, &answer);
+    context_close_link(&node->context, link);
+}
+
+/* Answers a client whose request this node's roles do not cover. */
+static void node_on_stranger(struct node *node, uint64_t link, const struct message *message)
+{
+    context_count(&node->context, COUNTER_messages_unexpected);
+    switch (message->type) {
+    case MESSAGE_INSERT:
+    case MESSAGE_REMOVE:
+    case MESSAGE_GET:
+        context_reject(&node->context, link, message->body.operation.request, REJECT_UNSUPPORTED,
+                       0);
+        break;
+    case MESSAGE_SCAN:
+        context_reject(&node->context, link, message->body.scan.request, REJECT_UNSUPPORTED, 0);
+        break;
+    case MESSAGE_STATUS:
+        requests_answer_status(&node->context, node->replica, link, message->body.request.request);
+        break;
+    case MESSAGE_LOCATE:
+        context_reject(&node->context, link, message->body.request.request, REJECT_UNSUPPORTED, 0);
+        break;
+    case MESSAGE_LEAVE:
+        if (message->body.leave.request != 0) {
+            context_reject(&node->context, link, message->body.leave.request, REJECT_UNSUPPORTED,
+                           0);
+        }
+        break;
+    default:
+        break;
+    }
+}
+
+static void node_on_message(struct node *node, const struct event *event)
+{
+    uint64_t link = event->as.message.link;
+    struct message message;
+    int32_t status = message_decode(event->as.message.bytes, event->as.message.len, &message);
+    if (status == KV_E_VERSION) {
+        node_on_foreign_version(node, link, &message);
+        return;
+    }
+    if (status != KV_OK) {
+        context_count(&node->context, COUNTER_messages_malformed);
+        effects_note(node->context.effects, NOTE_WARN,
+                     "malformed-message bytes=%zu: the link is closed", event->as.message.len);
+        context_close_link(&node->context, link);
+        return;
+    }
+    if (message.type == MESSAGE_LEAVE && node_is_from_arbiter(node, link)) {
+        membership_on_message(node->replica, &message);
+    } else if (arbiter_is_for(message.type) && node->arbiter != NULL) {
+        arbiter_on_message(node->arbiter, link, &message);
+    } else if (!arbiter_is_for(message.type) && node->replica != NULL) {
+        node_on_replica_message(node, link, &message, event);
+    } else {
+        node_on_stranger(node, link, &message);
+    }
+}
+
+/* --- the other events --- */
+
+static void node_on_start(struct node *node)
+{
+    if (node->replica != NULL) {
+        membership_init(node->replica);
+    } else {
+        effects_add(node->context.effects, EFFECT_READY)->as.ready.role = ROLE_ARBITER;
+    }
+}
+
+static void node_on_loaded_records(struct node *node, const struct event *event)
+{
+    struct bytes_reader reader =
+        bytes_reader_init(event->as.loaded_records.bytes, event->as.loaded_records.len);
+    struct kv_record record;
+    KV_CHECK(node->replica != NULL && !node->replica->loaded);
+    while (reader.left > 0) {
+        KV_CHECK(record_decode(&reader, &record)); /* the host encoded them */
+        replica_apply(node->replica, &record);
+    }
+}
+
+static void node_on_loaded(struct node *node, const struct event *event)
+{
+    struct replica *replica = node->replica;
+    KV_CHECK(replica != NULL && !replica->loaded);
+    replica->loaded = true;
+    replica->loaded_position = event->as.loaded.position;
+    log_unref(replica->log);
+    replica->log = log_create(replica->loaded_position);
+    replica->committed = replica->loaded_position.index;
+    replica->committed_view = replica->loaded_position.view;
+    effects_note(node->context.effects, NOTE_INFO, "loaded keys=%llu view=%llu index=%llu",
+                 (unsigned long long)store_len(replica->store),
+                 (unsigned long long)replica->loaded_position.view,
+                 (unsigned long long)replica->loaded_position.index);
+    membership_start(replica);
+}
+
+static void node_on_persisted(struct node *node, const struct event *event)
+{
+    struct replica *replica = node->replica;
+    struct persist_done done;
+    bool was_failing = replica->persister.error[0] != '\0';
+    if (!persister_on_persisted(&replica->persister, event->as.persist.batch, replica->log,
+                                &done)) {
+        return;
+    }
+    if (was_failing) {
+        effects_note(node->context.effects, NOTE_INFO, "persist-works-again batch=%llu",
+                     (unsigned long long)event->as.persist.batch);
+    }
+    if (replica->role == ROLE_PRIMARY) {
+        primary_on_persisted(replica, &done);
+    } else {
+        secondary_on_persisted(replica, &done);
+    }
+}
+
+static void node_on_persist_failed(struct node *node, const struct event *event)
+{
+    struct replica *replica = node->replica;
+    if (BUG(persist_skip_failed)) {
+        node_on_persisted(node, event);
+        return;
+    }
+    if (persister_on_failed(&replica->persister, &node->context, event->as.persist.batch,
+                            event->as.persist.error)) {
+        effects_note(node->context.effects, NOTE_WARN, "persist-failed batch=%llu reason=\"%s\"",
+                     (unsigned long long)event->as.persist.batch, replica->persister.error);
+    }
+}
+
+static void node_on_link_up(struct node *node, uint64_t link)
+{
+    if (node->replica != NULL) {
+        membership_on_link_up(node->replica, link);
+        primary_on_link_up(node->replica, link);
+    }
+}
+
+static void node_on_link_down(struct node *node, uint64_t link)
+{
+    if (node->arbiter != NULL) {
+        arbiter_on_link_down(node->arbiter, link);
+    }
+    if (node->replica != NULL) {
+        requests_on_link_down(node->replica, link);
+    }
+}
+
+static void node_on_tick(struct node *node)
+{
+    if (node->arbiter != NULL) {
+        arbiter_tick(node->arbiter);
+    }
+    if (node->replica != NULL) {
+        persister_pump(&node->replica->persister, &node->context); /* a retry may be due */
+        requests_tick(node->replica);
+        primary_tick(node->replica);
+        membership_tick(node->replica);
+    }
+}
+
+static void node_on_flush(struct node *node)
+{
+    struct replica *replica = node->replica;
+    if (replica == NULL) {
+        return;
+    }
+    if (replica->role == ROLE_PRIMARY) {
+        primary_flush(replica);
+    } else {
+        secondary_flush(replica);
+    }
+    if (replica->membership.leaving) {
+        membership_tick(replica);
+    }
+}
+
+static void node_on_leave(struct node *node)
+{
+    if (node->replica != NULL) {
+        membership_leave(node->replica, true);
+    } else {
+        struct effect *effect = effects_add(node->context.effects, EFFECT_STOP);
+        effect->as.stop.exit_status = 0;
+        effect->as.stop.reason = "stopped";
+    }
+}
+
+/* A process that was stopped for a while, or a clock that jumped, has heard nobody meanwhile: that
+ * is not the others' silence. */
+static void node_notice_gap(struct node *node)
+{
+    uint64_t gap_ms = node->context.now_ms - node->before_ms;
+    if (node->replica != NULL && gap_ms > node->config.replica_timeout_ms / 2) {
+        primary_forgive(node->replica);
+    }
+    node->before_ms = node->context.now_ms;
+}
+
+void node_step(struct node *node, const struct event *event, struct effects *effects)
+{
+    KV_CHECK(event->now_ms >= node->before_ms);
+    effects_reset(effects);
+    node->context.effects = effects;
+    node->context.now_ms = event->now_ms;
+    node_notice_gap(node);
+    switch (event->kind) {
+    case EVENT_START:
+        node_on_start(node);
+        break;
+    case EVENT_LOADED_RECORDS:
+        node_on_loaded_records(node, event);
+        break;
+    case EVENT_LOADED:
+        node_on_loaded(node, event);
+        break;
+    case EVENT_LINK_UP:
+        node_on_link_up(node, event->as.link.link);
+        break;
+    case EVENT_LINK_DOWN:
+        node_on_link_down(node, event->as.link.link);
+        break;
+    case EVENT_MESSAGE:
+        node_on_message(node, event);
+        break;
+    case EVENT_PERSISTED:
+        node_on_persisted(node, event);
+        break;
+    case EVENT_PERSIST_FAILED:
+        node_on_persist_failed(node, event);
+        break;
+    case EVENT_REGISTRY_WRITTEN:
+        arbiter_on_written(node->arbiter, event->as.registry.number);
+        break;
+    case EVENT_REGISTRY_FAILED:
+        arbiter_on_write_failed(node->arbiter, event->as.registry.number);
+        break;
+    case EVENT_TICK:
+        node_on_tick(node);
+        break;
+    case EVENT_FLUSH:
+        node_on_flush(node);
+        break;
+    case EVENT_LEAVE:
+        node_on_leave(node);
+        break;
+    default:
+        KV_CHECK(false);
+    }
+    node->context.effects = NULL;
+}
+
+uint64_t node_wake_ms(const struct node *node)
+{
+    uint64_t wake_ms = UINT64_MAX;
+    if (node->arbiter != NULL) {
+        wake_ms = context_earlier(wake_ms, arbiter_wake_ms(node->arbiter));
+    }
+    if (node->replica != NULL) {
+        wake_ms = context_earlier(wake_ms, requests_wake_ms(node->replica));
+        wake_ms = context_earlier(wake_ms, primary_wake_ms(node->replica));
+        wake_ms = context_earlier(wake_ms, membership_wake_ms(node->replica));
+        wake_ms = context_earlier(wake_ms, persister_wake_ms(&node->replica->persister));
+    }
+    return wake_ms;
+}
+
+uint32_t node_message_max(const struct node_limits *limits)
+{
+    uint32_t records = limits->key_bytes + limits->value_bytes;
+    return (records > SNAPSHOT_BYTES_MAX ? records : SNAPSHOT_BYTES_MAX) + MESSAGE_OVERHEAD_MAX;
+}
+
+/* --- observers --- */
+
+void node_observe(const struct node *node, struct node_state *ret_state)
+{
+    const struct replica *replica = node->replica;
+    memset(ret_state, 0, sizeof(*ret_state));
+    if (replica == NULL) {
+        ret_state->role = ROLE_ARBITER;
+        ret_state->view = node->arbiter->view.number;
+        ret_state->primary = node->arbiter->view.primary;
+        return;
+    }
+    ret_state->role = (uint8_t)replica->role;
+    ret_state->view = replica->view.number;
+    ret_state->primary = replica->view.primary;
+    ret_state->last = log_last(replica->log);
+    ret_state->durable_index = replica_durable_index(replica);
+    ret_state->committed_index = replica->committed;
+    ret_state->keys = store_len(replica->store);
+    ret_state->digest = store_digest(replica->store);
+    ret_state->serves_reads = replica_serves_reads(replica);
+    ret_state->operations_waiting = (uint32_t)replica->primary.operations_waiting;
+    ret_state->requests_waiting = replica->role_waiting.len + replica->index_waiting.len;
+    ret_state->log_records = log_len(replica->log);
+    ret_state->log_bytes = log_bytes(replica->log);
+    ret_state->replicators = replica->primary.replicators_len;
+    for (uint32_t i = 0; i < replica->primary.replicators_len; i++) {
+        uint64_t bytes = replica->primary.replicators[i]->window_bytes_max_seen;
+        if (bytes > ret_state->window_bytes_max_seen) {
+            ret_state->window_bytes_max_seen = bytes;
+        }
+    }
+}
+
+bool node_peek(const struct node *node, const void *key, uint32_t key_len,
+               struct bytes_view *ret_value, struct kv_position *ret_position)
+{
+    struct store_entry entry;
+    if (node->replica == NULL || !store_get(node->replica->store, key, key_len, &entry)) {
+        return false;
+    }
+    ret_value->at = entry.value;
+    ret_value->len = entry.value_len;
+    *ret_position = entry.position;
+    return true;
+}

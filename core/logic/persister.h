@@ -1,0 +1,77 @@
+/*
+ * The queue towards the persistence plugin: jobs in the order in which the store must see them, one
+ * batch in flight, the next one gathering meanwhile. A failed batch is handed over again after
+ * retransmit_ms until it is stored: nothing is ever skipped, so the store always follows the
+ * memory.
+ *
+ * Happy path: add, pump (emits PERSIST), on_persisted, which tells the highest mark that is
+ * durable.
+ */
+#ifndef LOGIC_PERSISTER_H
+#define LOGIC_PERSISTER_H
+
+#include "logic/context.h"
+#include "logic/log.h"
+
+#define PERSISTER_SLICES_MAX 512u
+#define PERSISTER_ERROR_MAX  256u
+
+struct persist_job;
+
+struct persister {
+    struct persist_job *jobs; /* ring */
+    uint32_t jobs_capacity;   /* a power of two, or 0 */
+    uint32_t jobs_first;
+    uint32_t jobs_len;
+    uint32_t in_flight; /* jobs of the batch in flight; 0: none */
+    bool failed;        /* the batch in flight is back and waits for retry_ms */
+    uint64_t retry_ms;
+    uint64_t batch; /* number of the batch in flight, or of the last one */
+    uint64_t bytes; /* of all jobs */
+    struct kv_slice slices[PERSISTER_SLICES_MAX];
+    char error[PERSISTER_ERROR_MAX]; /* of the last failure; "" once a batch succeeded */
+};
+
+void persister_init(struct persister *persister);
+void persister_close(struct persister *persister);
+
+/* Records first to last of the log, which stay held until durable. complete: with them the store's
+ * content is complete as of that record (else its position is (0, 0): a transfer is going on).
+ * mark: told when they are durable; marks never go down; 0: tell nothing. */
+void persister_add_log(struct persister *persister, struct log *log, uint64_t first, uint64_t last,
+                       bool complete, uint64_t mark);
+
+/* Takes over encoded records (NULL when count is 0: only the position is stored). */
+void persister_add_bytes(struct persister *persister, uint8_t *bytes, size_t len, uint32_t count,
+                         struct kv_position position, uint64_t mark);
+
+/* Makes every mark of the jobs queued so far void; they are still stored, in their order. */
+void persister_void_marks(struct persister *persister);
+
+/* Emits a PERSIST when something waits and nothing is in flight. */
+void persister_pump(struct persister *persister, struct context *context);
+
+struct persist_done {
+    uint64_t mark;  /* highest mark in the batch, 0 for none */
+    uint64_t index; /* highest index in it of records of the log asked about, 0 for none */
+};
+
+/* The batch in flight is stored. False when it is not the batch in flight, which is then ignored.
+ */
+bool persister_on_persisted(struct persister *persister, uint64_t batch, const struct log *log,
+                            struct persist_done *ret_done);
+
+/* The batch in flight is not known to be stored; error may be NULL. False as above. */
+bool persister_on_failed(struct persister *persister, struct context *context, uint64_t batch,
+                         const char *error);
+
+/* Nothing queued, nothing in flight. */
+bool persister_idle(const struct persister *persister);
+
+/* Bytes queued or in flight. */
+uint64_t persister_bytes(const struct persister *persister);
+
+/* When pump() is wanted for a retry; UINT64_MAX: no retry waits. */
+uint64_t persister_wake_ms(const struct persister *persister);
+
+#endif

@@ -1,0 +1,511 @@
+#include "logic/primary.h"
+
+#include "base/alloc.h"
+#include "base/check.h"
+#include "logic/bug.h"
+#include "logic/record.h"
+
+#include <string.h>
+
+#define PRIMARY_OPERATIONS_MIN 256u
+
+/* --- the table of operations --- */
+
+static struct operation *primary_operation(const struct primary *primary, uint64_t index)
+{
+    return &primary->operations[index & (primary->operations_capacity - 1)];
+}
+
+/* Makes room for one more operation; those of (committed, last] stay. */
+static void primary_grow_operations(struct replica *replica)
+{
+    struct primary *primary = &replica->primary;
+    uint64_t last = log_last_index(replica->log);
+    if (last - replica->committed < primary->operations_capacity) {
+        return;
+    }
+    uint64_t capacity = primary->operations_capacity == 0 ? PRIMARY_OPERATIONS_MIN
+                                                          : primary->operations_capacity * 2;
+    struct operation *operations = alloc_zeroed(capacity, sizeof(*operations));
+    for (uint64_t index = replica->committed + 1; index <= last; index++) {
+        operations[index & (capacity - 1)] = *primary_operation(primary, index);
+    }
+    alloc_free(primary->operations);
+    primary->operations = operations;
+    primary->operations_capacity = capacity;
+}
+
+static void primary_acknowledge(struct replica *replica, uint64_t index)
+{
+    struct primary *primary = &replica->primary;
+    struct operation *operation = primary_operation(primary, index);
+    if (operation->answered) {
+        return;
+    }
+    struct message answer = context_message(replica->context, MESSAGE_OPERATION_ACK);
+    answer.body.operation_ack.request = operation->request;
+    answer.body.operation_ack.position = log_get(replica->log, index).position;
+    context_send(replica->context, operation->link, &answer);
+    if (BUG(double_answer) && index % 5 == 0) {
+        context_send(replica->context, operation->link, &answer);
+    }
+    context_count(replica->context, COUNTER_operations_acknowledged);
+    operation->answered = true;
+    primary->operations_waiting--;
+}
+
+static void primary_fail(struct replica *replica, struct operation *operation, uint8_t reason)
+{
+    struct message answer = context_message(replica->context, MESSAGE_OPERATION_FAILED);
+    answer.body.operation_failed.request = operation->request;
+    answer.body.operation_failed.reason = reason;
+    context_send(replica->context, operation->link, &answer);
+    context_count(replica->context, COUNTER_operations_failed);
+    operation->answered = true;
+    replica->primary.operations_waiting--;
+}
+
+/* --- commit --- */
+
+static struct replicator_source primary_source(const struct replica *replica)
+{
+    struct replicator_source source = {
+        replica->log, replica->store, {replica->committed_view, replica->committed}};
+    return source;
+}
+
+/* The index that a counted secondary vouches for, by the acknowledgement mode. */
+static uint64_t primary_vouched_index(const struct replica *replica,
+                                      const struct replicator *replicator)
+{
+    switch (replica->context->config->ack) {
+    case ACK_RECEIVED:
+        return replicator->received_index;
+    case ACK_LOCAL:
+        return UINT64_MAX;
+    default:
+        return replicator->durable_index;
+    }
+}
+
+/* Highest index that is durable at the primary and vouched for by every counted secondary. */
+static uint64_t primary_commit_index(const struct replica *replica)
+{
+    const struct primary *primary = &replica->primary;
+    uint64_t index = primary->durable_index;
+    if (BUG(ack_before_persist)) {
+        index = log_last_index(replica->log);
+    }
+    uint64_t highest = 0;
+    for (uint32_t i = 0; i < primary->replicators_len; i++) {
+        const struct replicator *replicator = primary->replicators[i];
+        if (replicator->counted) {
+            uint64_t vouched = primary_vouched_index(replica, replicator);
+            highest = vouched > highest ? vouched : highest;
+            index = vouched < index || BUG(count_not_set) ? vouched : index;
+        }
+    }
+    if (BUG(count_not_set) && highest > 0) {
+        index = highest < primary->durable_index ? highest : primary->durable_index;
+    }
+    return index;
+}
+
+/* Trims what nobody needs: committed, in the own store, durable at every replica. */
+static void primary_trim(struct replica *replica)
+{
+    const struct primary *primary = &replica->primary;
+    uint64_t index =
+        replica->committed < primary->durable_index ? replica->committed : primary->durable_index;
+    for (uint32_t i = 0; i < primary->replicators_len; i++) {
+        const struct replicator *replicator = primary->replicators[i];
+        if (replicator->abandoned) {
+            continue;
+        }
+        index = replicator->durable_index < index ? replicator->durable_index : index;
+    }
+    log_trim(replica->log, index);
+}
+
+static void primary_try_commit(struct replica *replica)
+{
+    uint64_t index = primary_commit_index(replica);
+    if (index > replica->committed) {
+        for (uint64_t next = replica->committed + 1; next <= index; next++) {
+            primary_acknowledge(replica, next);
+        }
+        replica_commit(replica, index);
+        replica->primary.commit_moved = true;
+    }
+    primary_trim(replica);
+}
+
+/* --- members --- */
+
+static struct replicator *primary_find(const struct primary *primary, uint64_t node,
+                                       uint32_t *ret_place)
+{
+    for (uint32_t i = 0; i < primary->replicators_len; i++) {
+        if (primary->replicators[i]->node == node) {
+            *ret_place = i;
+            return primary->replicators[i];
+        }
+    }
+    return NULL;
+}
+
+static void primary_add_replicator(struct replica *replica, const struct member *member)
+{
+    struct primary *primary = &replica->primary;
+    KV_CHECK(primary->replicators_len < MEMBERS_MAX);
+    struct replicator *replicator = alloc_bytes(sizeof(*replicator));
+    replicator_init(replicator, replica->context, member->node, member->joined, member->uris[0],
+                    primary_source(replica).committed);
+    primary->replicators[primary->replicators_len++] = replicator;
+}
+
+static void primary_drop_replicator(struct replica *replica, uint32_t place)
+{
+    struct primary *primary = &replica->primary;
+    replicator_close(primary->replicators[place], replica->context);
+    alloc_free(primary->replicators[place]);
+    primary->replicators[place] = primary->replicators[--primary->replicators_len];
+}
+
+static void primary_send_view(struct replica *replica, const struct replicator *replicator)
+{
+    uint8_t *bytes = arena_alloc(&replica->context->effects->arena, VIEW_BYTES_MAX);
+    struct bytes_writer writer = bytes_writer_init(bytes, VIEW_BYTES_MAX);
+    view_encode(&replica->view, &writer);
+    struct message message = context_message(replica->context, MESSAGE_REPLICAS);
+    message.body.replicas.view.at = bytes;
+    message.body.replicas.view.len = writer.len;
+    context_send(replica->context, replicator->link, &message);
+}
+
+static void primary_send_all(struct replica *replica, struct replicator *replicator)
+{
+    if (replicator->abandoned) {
+        return;
+    }
+    struct replicator_source source = primary_source(replica);
+    primary_send_view(replica, replicator);
+    replicator_resend(replicator, replica->context, &source);
+}
+
+void primary_on_view(struct replica *replica)
+{
+    struct primary *primary = &replica->primary;
+    bool left = false;
+    for (uint32_t i = 0; i < primary->replicators_len;) {
+        const struct replicator *replicator = primary->replicators[i];
+        const struct member *member = view_find(&replica->view, replicator->node);
+        if (member == NULL || member->joined != replicator->session) {
+            left = true;
+            primary_drop_replicator(replica, i);
+        } else {
+            i++;
+        }
+    }
+    for (uint32_t i = 0; i < replica->view.members_len; i++) {
+        const struct member *member = &replica->view.members[i];
+        uint32_t place;
+        if (member->node == replica->context->config->node) {
+            continue;
+        }
+        struct replicator *replicator = primary_find(primary, member->node, &place);
+        if (replicator == NULL) {
+            primary_add_replicator(replica, member);
+            continue;
+        }
+        replicator->in_sync = member->state == MEMBER_IN_SYNC;
+        replicator->counted = replicator->counted || replicator->in_sync;
+        if (BUG(waive_stayers) && left) {
+            replicator->durable_index = log_last_index(replica->log);
+        }
+        /* What it ignored because the view was over, or not known there yet, comes again. */
+        primary_send_all(replica, replicator);
+    }
+    primary_try_commit(replica);
+}
+
+/* Tells the arbiter, and again every retransmit_ms until a view shows that it knows. */
+static void primary_report(struct replica *replica, struct replicator *replicator, uint8_t type)
+{
+    struct context *context = replica->context;
+    if (replicator->reported_ms != 0 &&
+        context->now_ms - replicator->reported_ms < context->config->retransmit_ms) {
+        return;
+    }
+    replicator->reported_ms = context->now_ms;
+    struct message message = context_message(context, type);
+    message.body.member.node = replicator->node;
+    message.body.member.joined = replicator->session;
+    context_send(context, replica->membership.arbiter, &message);
+}
+
+static void primary_suspect(struct replica *replica, struct replicator *replicator)
+{
+    struct context *context = replica->context;
+    if (!replicator->suspected) {
+        const struct member *member = view_find(&replica->view, replicator->node);
+        effects_note(context->effects, NOTE_WARN, "member-suspected name=%s reason=%s",
+                     member == NULL ? "?" : member->name,
+                     replicator->abandoned ? "too-far-behind" : "silent");
+        context_count(context, COUNTER_members_suspected);
+        replicator->suspected = true;
+        replicator->reported_ms = 0;
+    }
+    primary_report(replica, replicator, MESSAGE_SUSPECT);
+}
+
+/* A candidate that has caught up counts from now on, before anybody is told that it is in sync: so
+ * each update acknowledged from here on is in its store, whichever view the arbiter makes next. */
+static void primary_promote(struct replica *replica, struct replicator *replicator)
+{
+    if (!replicator->counted && !replicator_is_close(replicator, replica->log)) {
+        return;
+    }
+    if (!BUG(commit_without_candidate)) {
+        replicator->counted = true;
+    }
+    if (replicator->durable_index >= replica->committed || BUG(commit_without_candidate)) {
+        primary_report(replica, replicator, MESSAGE_CAUGHT_UP);
+    }
+}
+
+/* A candidate for which the log would grow beyond half its limit: writers must not pay for it. */
+static bool primary_is_burden(const struct replica *replica, const struct replicator *replicator)
+{
+    return !replicator->counted && replicator->durable_index < replica->committed &&
+           log_bytes(replica->log) > replica->context->config->limits.inflight_bytes / 2;
+}
+
+static void primary_check_member(struct replica *replica, struct replicator *replicator)
+{
+    if (primary_is_burden(replica, replicator)) {
+        replicator->abandoned = true;
+    }
+    if (replicator->abandoned || replicator_is_silent(replicator, replica->context)) {
+        primary_suspect(replica, replicator);
+    } else if (!replicator->in_sync) {
+        primary_promote(replica, replicator);
+    }
+}
+
+/* --- life --- */
+
+/* Hands to the persister what the log has taken since the last time. */
+static void primary_queue(struct replica *replica)
+{
+    struct primary *primary = &replica->primary;
+    uint64_t last = log_last_index(replica->log);
+    if (last > primary->queued_index) {
+        persister_add_log(&replica->persister, replica->log, primary->queued_index + 1, last, true,
+                          0);
+        primary->queued_index = last;
+    }
+}
+
+void primary_start(struct replica *replica)
+{
+    struct primary *primary = &replica->primary;
+    KV_CHECK(primary->replicators_len == 0 && primary->operations_waiting == 0);
+    KV_CHECK(replica->committed == log_last_index(replica->log));
+    primary->queued_index = replica->committed;
+    primary->durable_index = replica->committed;
+    primary->earliest_ms = UINT64_MAX;
+    primary->commit_moved = false;
+    replica->role = ROLE_PRIMARY;
+    primary_on_view(replica);
+}
+
+void primary_stop(struct replica *replica)
+{
+    struct primary *primary = &replica->primary;
+    primary_queue(replica); /* the store is told of everything that the log took */
+    for (uint64_t index = replica->committed + 1; index <= log_last_index(replica->log); index++) {
+        struct operation *operation = primary_operation(primary, index);
+        if (!operation->answered) {
+            primary_fail(replica, operation, FAIL_STOPPED);
+        }
+    }
+    while (primary->replicators_len > 0) {
+        primary_drop_replicator(replica, primary->replicators_len - 1);
+    }
+    alloc_free(primary->operations);
+    memset(primary, 0, sizeof(*primary));
+    primary->earliest_ms = UINT64_MAX;
+}
+
+static uint8_t primary_refusal(const struct replica *replica, const struct message *message)
+{
+    const struct node_config *config = replica->context->config;
+    size_t key_len = message->body.operation.key.len;
+    size_t value_len = message->body.operation.value.len;
+    uint64_t inflight = log_last_index(replica->log) - replica->committed;
+    if (key_len > config->limits.key_bytes || value_len > config->limits.value_bytes) {
+        return REJECT_TOO_LARGE;
+    }
+    if (replica->membership.leaving) {
+        return REJECT_LEAVING;
+    }
+    if (view_in_sync_len(&replica->view) < config->min_in_sync) {
+        return REJECT_MIN_IN_SYNC;
+    }
+    if (inflight >= config->limits.inflight_ops ||
+        log_bytes(replica->log) + key_len + value_len > config->limits.inflight_bytes) {
+        return REJECT_OVERLOADED;
+    }
+    return 0;
+}
+
+void primary_on_update(struct replica *replica, uint64_t link, const struct message *message,
+                       uint64_t deadline_ms)
+{
+    struct context *context = replica->context;
+    uint64_t request = message->body.operation.request;
+    uint8_t refusal = primary_refusal(replica, message);
+    if (refusal != 0) {
+        bool passing = refusal == REJECT_OVERLOADED || refusal == REJECT_MIN_IN_SYNC;
+        context_reject(context, link, request, refusal,
+                       passing ? context->config->retransmit_ms : 0);
+        return;
+    }
+    struct kv_record record = {
+        .key = message->body.operation.key.at,
+        .key_len = (uint32_t)message->body.operation.key.len,
+        .kind = message->type == MESSAGE_INSERT ? KV_RECORD_INSERT : KV_RECORD_REMOVE,
+        .position = {replica->view.number, log_last_index(replica->log) + 1},
+        .client = message->sender,
+        .request = request,
+    };
+    if (record.kind == KV_RECORD_INSERT) {
+        record.value = message->body.operation.value.at;
+        record.value_len = (uint32_t)message->body.operation.value.len;
+    }
+    primary_grow_operations(replica);
+    log_append(replica->log, &record);
+    struct operation *operation = primary_operation(&replica->primary, record.position.index);
+    operation->link = link;
+    operation->request = request;
+    operation->deadline_ms = deadline_ms;
+    operation->answered = false;
+    replica->primary.operations_waiting++;
+    replica->primary.earliest_ms =
+        context_earlier(replica->primary.earliest_ms, operation->deadline_ms);
+}
+
+void primary_on_ack(struct replica *replica, uint64_t link, const struct message *message)
+{
+    uint32_t place;
+    struct replicator *replicator = primary_find(&replica->primary, message->sender, &place);
+    if (replicator == NULL || replicator->link != link || replicator->abandoned) {
+        context_count(replica->context, COUNTER_messages_unexpected);
+        return;
+    }
+    struct replicator_source source = primary_source(replica);
+    if (replicator_on_ack(replicator, replica->context, &source, message)) {
+        if (!replicator->in_sync) {
+            primary_promote(replica, replicator);
+        }
+        primary_try_commit(replica);
+    }
+}
+
+void primary_on_persisted(struct replica *replica, const struct persist_done *done)
+{
+    if (done->index > replica->primary.durable_index) {
+        replica->primary.durable_index = done->index;
+        primary_try_commit(replica);
+    }
+}
+
+void primary_on_link_up(struct replica *replica, uint64_t link)
+{
+    for (uint32_t i = 0; i < replica->primary.replicators_len; i++) {
+        if (replica->primary.replicators[i]->link == link) {
+            primary_send_all(replica, replica->primary.replicators[i]);
+        }
+    }
+}
+
+void primary_flush(struct replica *replica)
+{
+    struct primary *primary = &replica->primary;
+    primary_queue(replica);
+    persister_pump(&replica->persister, replica->context);
+    struct replicator_source source = primary_source(replica);
+    for (uint32_t i = 0; i < primary->replicators_len; i++) {
+        struct replicator *replicator = primary->replicators[i];
+        if (replicator->abandoned) {
+            continue;
+        }
+        uint64_t next = replicator->next;
+        replicator_pump(replicator, replica->context, &source);
+        if (primary->commit_moved && replicator->next == next) {
+            replicator_send_commit(replicator, replica->context, replica->committed);
+        }
+    }
+    primary->commit_moved = false;
+}
+
+/* Answers the updates whose deadline has come; their records stay in the log. */
+static void primary_expire(struct replica *replica)
+{
+    struct primary *primary = &replica->primary;
+    uint64_t now_ms = replica->context->now_ms;
+    if (now_ms < primary->earliest_ms) {
+        return;
+    }
+    primary->earliest_ms = UINT64_MAX;
+    for (uint64_t index = replica->committed + 1; index <= log_last_index(replica->log); index++) {
+        struct operation *operation = primary_operation(primary, index);
+        if (operation->answered) {
+            continue;
+        }
+        if (operation->deadline_ms <= now_ms) {
+            primary_fail(replica, operation, FAIL_TIMEOUT);
+        } else {
+            primary->earliest_ms = context_earlier(primary->earliest_ms, operation->deadline_ms);
+        }
+    }
+}
+
+void primary_tick(struct replica *replica)
+{
+    struct replicator_source source = primary_source(replica);
+    primary_expire(replica);
+    for (uint32_t i = 0; i < replica->primary.replicators_len; i++) {
+        struct replicator *replicator = replica->primary.replicators[i];
+        if (!replicator->abandoned) {
+            replicator_tick(replicator, replica->context, &source);
+        }
+        primary_check_member(replica, replicator);
+    }
+}
+
+uint64_t primary_wake_ms(const struct replica *replica)
+{
+    const struct primary *primary = &replica->primary;
+    const struct node_config *config = replica->context->config;
+    uint64_t wake_ms = primary->operations_waiting > 0 ? primary->earliest_ms : UINT64_MAX;
+    for (uint32_t i = 0; i < primary->replicators_len; i++) {
+        const struct replicator *replicator = primary->replicators[i];
+        uint64_t since_ms = replicator->abandoned ? replicator->reported_ms : replicator->asked_ms;
+        wake_ms = context_earlier(wake_ms, since_ms + config->retransmit_ms);
+    }
+    return wake_ms;
+}
+
+void primary_forgive(struct replica *replica)
+{
+    for (uint32_t i = 0; i < replica->primary.replicators_len; i++) {
+        replicator_forgive(replica->primary.replicators[i], replica->context);
+    }
+}
+
+bool primary_is_idle(const struct replica *replica)
+{
+    return replica->primary.operations_waiting == 0 && persister_idle(&replica->persister);
+}

@@ -1,0 +1,103 @@
+/*
+ * What a replica has in any role: its content in memory, its log, the queue towards its store, its
+ * view, the requests that wait. The roles (primary.h, secondary.h) and the ways in (membership.h,
+ * reads.h) work on it. One per node that is a replica; the logic's own modules only.
+ */
+#ifndef LOGIC_REPLICA_H
+#define LOGIC_REPLICA_H
+
+#include "logic/persister.h"
+#include "logic/replicator.h"
+#include "logic/waiting.h"
+
+/* An update at the primary from its receipt to its answer and its commit; one per log index. */
+struct operation {
+    uint64_t link;
+    uint64_t request;
+    uint64_t deadline_ms;
+    bool answered;
+};
+
+struct primary {
+    struct operation *operations; /* ring: the one of index i is at i & (capacity - 1) */
+    uint64_t operations_capacity; /* a power of two, or 0 */
+    uint64_t operations_waiting;  /* not answered yet */
+    uint64_t earliest_ms;         /* not later than the earliest deadline of those */
+    uint64_t queued_index;        /* highest index handed to the persister */
+    uint64_t durable_index;       /* highest index durable in the own store */
+    bool commit_moved;            /* the secondaries do not know yet */
+    struct replicator *replicators[MEMBERS_MAX];
+    uint32_t replicators_len;
+};
+
+struct secondary {
+    uint64_t session;  /* member.joined of this node in the view; 0: none */
+    bool begun;        /* BEGIN was taken */
+    bool transferring; /* ... and END was not */
+    bool complete;     /* the content in memory is that of the commit index */
+    uint64_t expected; /* seq of the next Snapshot to take */
+    uint64_t durable;  /* every seq below is in the own store */
+    uint64_t durable_index;
+    uint64_t complete_index; /* as_of of END: complete once that is committed here */
+    uint64_t piece_as_of;    /* of the newest piece: the log is held after it */
+    uint64_t link;           /* the primary's last one */
+    bool ack_wanted;         /* at the end of this turn */
+};
+
+struct membership {
+    uint64_t arbiter; /* link */
+    uint64_t incarnation;
+    bool started; /* joining began: the content is loaded */
+    bool joined;  /* this node is in its view */
+    bool ever_joined;
+    bool leaving; /* and, once it is not joined any more, staying out */
+    bool stops;   /* ... and then the process ends */
+    bool stopped; /* EFFECT_STOP was emitted */
+    uint64_t started_ms;
+    uint64_t next_ms; /* of the next Join, Heartbeat or Leave */
+    uint64_t leave_until_ms;
+};
+
+struct replica {
+    struct context *context;
+    enum node_role role;
+    uint8_t ready_role; /* told with EFFECT_READY; 0: not yet */
+    bool loaded;
+    struct kv_position loaded_position;
+    struct store *store;
+    struct log *log;
+    uint64_t committed;      /* index up to which the log is applied to the store */
+    uint64_t committed_view; /* view of the record there */
+    struct persister persister;
+    struct view view;
+    struct waiting role_waiting;  /* for a role */
+    struct waiting index_waiting; /* for a position */
+    struct primary primary;
+    struct secondary secondary;
+    struct membership membership;
+};
+
+struct replica *replica_create(struct context *context);
+void replica_destroy(struct replica *replica);
+
+/* Applies the log's records up to index to the content in memory and answers the reads that waited
+ * for it. index is at most the last one's. */
+void replica_commit(struct replica *replica, uint64_t index);
+
+/* Applies one record to the content in memory. */
+void replica_apply(struct replica *replica, const struct kv_record *record);
+
+/* True when reads may be answered here: all committed updates up to `committed` are in, no other.
+ */
+bool replica_serves_reads(const struct replica *replica);
+
+/* Emits READY when the node serves for the first time. */
+void replica_tell_ready(struct replica *replica);
+
+/* The index up to which the own store is complete, for the status. */
+uint64_t replica_durable_index(const struct replica *replica);
+
+/* Deadline of a request on this node's clock. */
+uint64_t replica_deadline_ms(const struct replica *replica, uint32_t asked_ms);
+
+#endif

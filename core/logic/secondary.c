@@ -1,0 +1,290 @@
+#include "logic/secondary.h"
+
+#include "base/check.h"
+#include "logic/bug.h"
+#include "logic/record.h"
+#include "logic/transfer.h"
+
+#include <string.h>
+
+/* A secondary whose store is behind by so much takes no more; the primary sends it again later. */
+#define SECONDARY_PERSIST_BYTES_MAX (2u * (uint64_t)WINDOW_BYTES_MAX)
+
+static void secondary_acknowledge(struct replica *replica)
+{
+    struct secondary *secondary = &replica->secondary;
+    secondary->ack_wanted = false;
+    struct message ack = context_message(replica->context, MESSAGE_SNAPSHOT_ACK);
+    ack.body.snapshot_ack.session = secondary->session;
+    ack.body.snapshot_ack.received = secondary->expected;
+    ack.body.snapshot_ack.durable = BUG(ack_on_receipt) ? secondary->expected : secondary->durable;
+    context_send(replica->context, secondary->link, &ack);
+}
+
+/* Trims what is committed, in the own store, and not needed after a piece any more. */
+static void secondary_trim(struct replica *replica)
+{
+    const struct secondary *secondary = &replica->secondary;
+    uint64_t index = replica->committed < secondary->durable_index ? replica->committed
+                                                                   : secondary->durable_index;
+    if (secondary->transferring && secondary->piece_as_of < index) {
+        index = secondary->piece_as_of;
+    }
+    log_trim(replica->log, index);
+}
+
+/* Shows what the primary has committed, as far as it is here. */
+static void secondary_commit(struct replica *replica, uint64_t committed)
+{
+    struct secondary *secondary = &replica->secondary;
+    uint64_t last = log_last_index(replica->log);
+    uint64_t index = committed < last ? committed : last;
+    if (index > replica->committed) {
+        replica_commit(replica, index);
+        secondary_trim(replica);
+    }
+    if (secondary->begun && !secondary->transferring && !secondary->complete &&
+        replica->committed >= secondary->complete_index) {
+        secondary->complete = true;
+        replica_commit(replica, replica->committed); /* readers may have waited for this */
+    }
+}
+
+/* --- session --- */
+
+void secondary_start(struct replica *replica, uint64_t session)
+{
+    struct secondary *secondary = &replica->secondary;
+    if (secondary->session == session) {
+        return;
+    }
+    /* What the store was told and the memory does not show yet is shown now, so that the transfer
+     * compares with what the store will really hold. Nobody reads here meanwhile. */
+    for (uint64_t index = replica->committed + 1; index <= log_last_index(replica->log); index++) {
+        struct kv_record record = log_get(replica->log, index);
+        replica_apply(replica, &record);
+    }
+    replica->committed = log_last_index(replica->log);
+    replica->committed_view = log_last(replica->log).view;
+    persister_void_marks(&replica->persister);
+    memset(secondary, 0, sizeof(*secondary));
+    secondary->session = session;
+}
+
+void secondary_stop(struct replica *replica)
+{
+    secondary_start(replica, 0);
+}
+
+/* --- Snapshots --- */
+
+static void secondary_begin(struct replica *replica, const struct message *message)
+{
+    struct secondary *secondary = &replica->secondary;
+    struct kv_position start = message->body.snapshot.as_of;
+    log_unref(replica->log);
+    replica->log = log_create(start);
+    replica->committed = start.index;
+    replica->committed_view = start.view;
+    secondary->begun = true;
+    secondary->transferring = true;
+    secondary->complete = false;
+    secondary->piece_as_of = start.index;
+    secondary->durable_index = start.index;
+    /* From here on, and until END, the store's content is a mixture. */
+    persister_add_bytes(&replica->persister, NULL, 0, 0, (struct kv_position){0, 0},
+                        secondary->expected + 1);
+}
+
+/* The records of a Snapshot follow the log without a gap, in an order that positions allow. */
+static bool secondary_records_fit(const struct replica *replica, struct bytes_view records)
+{
+    struct bytes_reader reader = bytes_reader_init(records.at, records.len);
+    struct kv_position last = log_last(replica->log);
+    struct kv_record record;
+    while (reader.left > 0) {
+        if (!record_decode(&reader, &record) || record.position.index != last.index + 1 ||
+            record.position.view < last.view) {
+            return false;
+        }
+        last = record.position;
+    }
+    return true;
+}
+
+static bool secondary_take_records(struct replica *replica, const struct message *message)
+{
+    struct secondary *secondary = &replica->secondary;
+    struct bytes_view records = message->body.snapshot.records;
+    if (records.len == 0 || !secondary_records_fit(replica, records)) {
+        return BUG(accept_future);
+    }
+    uint64_t first = log_last_index(replica->log) + 1;
+    struct bytes_reader reader = bytes_reader_init(records.at, records.len);
+    struct kv_record record;
+    while (reader.left > 0) {
+        KV_CHECK(record_decode(&reader, &record));
+        log_append(replica->log, &record);
+    }
+    persister_add_log(&replica->persister, replica->log, first, log_last_index(replica->log),
+                      !secondary->transferring, secondary->expected + 1);
+    return true;
+}
+
+static bool secondary_take_piece(struct replica *replica, const struct message *message)
+{
+    struct secondary *secondary = &replica->secondary;
+    struct transfer_piece piece = {
+        .low = message->body.snapshot.low,
+        .high = message->body.snapshot.high,
+        .as_of = message->body.snapshot.as_of.index,
+        .records = message->body.snapshot.records.at,
+        .len = message->body.snapshot.records.len,
+        .count = message->body.snapshot.count,
+    };
+    if (!secondary->transferring || piece.as_of < secondary->piece_as_of) {
+        return false;
+    }
+    struct buffer records;
+    uint32_t count = 0;
+    buffer_init(&records);
+    if (!transfer_apply(replica->store, replica->log, replica->committed, &piece, &records,
+                        &count)) {
+        buffer_close(&records);
+        return false;
+    }
+    secondary->piece_as_of = piece.as_of;
+    size_t len;
+    uint8_t *bytes = buffer_take(&records, &len);
+    persister_add_bytes(&replica->persister, bytes, len, count, (struct kv_position){0, 0},
+                        secondary->expected + 1);
+    return true;
+}
+
+static bool secondary_take_end(struct replica *replica, const struct message *message)
+{
+    struct secondary *secondary = &replica->secondary;
+    if (!secondary->transferring) {
+        return false;
+    }
+    secondary->transferring = false;
+    secondary->complete_index = message->body.snapshot.as_of.index;
+    persister_add_bytes(&replica->persister, NULL, 0, 0, log_last(replica->log),
+                        secondary->expected + 1);
+    return true;
+}
+
+/* Takes the expected Snapshot; false: it does not fit, and nothing has changed. */
+static bool secondary_take(struct replica *replica, const struct message *message)
+{
+    struct secondary *secondary = &replica->secondary;
+    uint8_t kind = message->body.snapshot.kind;
+    if (persister_bytes(&replica->persister) > SECONDARY_PERSIST_BYTES_MAX ||
+        log_bytes(replica->log) > replica->context->config->limits.inflight_bytes) {
+        return false;
+    }
+    if (kind == SNAPSHOT_BEGIN) {
+        if (secondary->begun) {
+            return false;
+        }
+        secondary_begin(replica, message);
+        return true;
+    }
+    if (!secondary->begun) {
+        return false;
+    }
+    switch (kind) {
+    case SNAPSHOT_RECORDS:
+        return secondary_take_records(replica, message);
+    case SNAPSHOT_PIECE:
+        return secondary_take_piece(replica, message);
+    case SNAPSHOT_END:
+        return secondary_take_end(replica, message);
+    default:
+        return false;
+    }
+}
+
+/* The mistake of BUG(apply_old_retry): what a late copy says is believed. */
+static void secondary_apply_again(struct replica *replica, struct bytes_view records)
+{
+    struct bytes_reader reader = bytes_reader_init(records.at, records.len);
+    struct kv_record record;
+    while (reader.left > 0 && record_decode(&reader, &record)) {
+        replica_apply(replica, &record);
+    }
+}
+
+static void secondary_on_numbered(struct replica *replica, const struct message *message)
+{
+    struct secondary *secondary = &replica->secondary;
+    uint64_t seq = message->body.snapshot.seq;
+    if (seq < secondary->expected) {
+        if (BUG(apply_old_retry)) {
+            secondary_apply_again(replica, message->body.snapshot.records);
+        }
+        context_count(replica->context, COUNTER_snapshots_repeated);
+        secondary->ack_wanted = true;
+        return;
+    }
+    if (seq > secondary->expected && !BUG(accept_future)) {
+        context_count(replica->context, COUNTER_snapshots_early);
+        return;
+    }
+    if (!secondary_take(replica, message)) {
+        context_count(replica->context, COUNTER_snapshots_refused);
+        return;
+    }
+    secondary->expected = (BUG(accept_future) ? seq : secondary->expected) + 1;
+    secondary_commit(replica, message->body.snapshot.committed);
+}
+
+void secondary_on_snapshot(struct replica *replica, uint64_t link, const struct message *message)
+{
+    struct secondary *secondary = &replica->secondary;
+    if (secondary->session == 0 || message->body.snapshot.session != secondary->session ||
+        message->sender != replica->view.primary) {
+        context_count(replica->context, COUNTER_messages_unexpected);
+        return;
+    }
+    secondary->link = link;
+    switch (message->body.snapshot.kind) {
+    case SNAPSHOT_COMMIT:
+        secondary_commit(replica, message->body.snapshot.committed);
+        break;
+    case SNAPSHOT_PROBE:
+        secondary_commit(replica, message->body.snapshot.committed);
+        secondary->ack_wanted = true;
+        break;
+    default:
+        secondary_on_numbered(replica, message);
+        break;
+    }
+}
+
+void secondary_on_persisted(struct replica *replica, const struct persist_done *done)
+{
+    struct secondary *secondary = &replica->secondary;
+    KV_CHECK(done->mark <= secondary->expected);
+    if (done->mark > secondary->durable) {
+        secondary->durable = done->mark;
+        secondary->ack_wanted = true;
+    }
+    if (secondary->begun && done->index > secondary->durable_index) {
+        secondary->durable_index = done->index;
+        secondary_trim(replica);
+    }
+}
+
+void secondary_on_view(struct replica *replica)
+{
+    replica->secondary.ack_wanted = replica->secondary.begun;
+}
+
+void secondary_flush(struct replica *replica)
+{
+    persister_pump(&replica->persister, replica->context);
+    if (replica->secondary.ack_wanted) {
+        secondary_acknowledge(replica);
+    }
+}

@@ -1,0 +1,24 @@
+/*
+ * A secondary or candidate: takes the primary's Snapshots in their order, each exactly once, writes
+ * them to its own store, acknowledges when they are durable, and shows what is committed.
+ */
+#ifndef LOGIC_SECONDARY_H
+#define LOGIC_SECONDARY_H
+
+#include "logic/replica.h"
+
+/* A new session, named by the view in which this node became a candidate. */
+void secondary_start(struct replica *replica, uint64_t session);
+
+/* No session any more. */
+void secondary_stop(struct replica *replica);
+
+void secondary_on_snapshot(struct replica *replica, uint64_t link, const struct message *message);
+void secondary_on_persisted(struct replica *replica, const struct persist_done *done);
+
+/* The view has changed: tell the primary at once what is here. */
+void secondary_on_view(struct replica *replica);
+
+void secondary_flush(struct replica *replica);
+
+#endif

@@ -1,0 +1,62 @@
+/*
+ * The checkers: each promise of SYSTEM.md section 4 that this version makes, one file each. They
+ * watch what nodes hand over and what node_observe() shows; a broken promise ends the run with
+ * world_fail(). They never change a node. The simulator only.
+ */
+#ifndef SIM_CHECK_H
+#define SIM_CHECK_H
+
+#include "world.h"
+
+/* G1, check_durable.c: what is committed is in the store of the primary and of every in-sync
+ * secondary, and stays there. */
+void check_durable_after_step(struct world *world, struct machine *machine);
+void check_durable_on_ack(struct world *world, struct machine *machine, uint32_t op,
+                          struct kv_position position);
+/* The primary's process is gone: its store says where the line goes on. */
+void check_durable_on_primary_down(struct world *world, struct machine *machine);
+void check_durable_at_end(struct world *world);
+
+/* G2, check_order.c: one total order, the same everywhere, without gaps. */
+void check_order_on_batch(struct world *world, struct machine *machine);
+void check_order_on_stored(struct world *world, struct machine *machine, struct kv_position before);
+void check_order_after_step(struct world *world, struct machine *machine);
+/* Is the disk's content the state at its position? Tells the first difference. */
+bool check_order_content(struct world *world, const struct machine *machine, char *why,
+                         size_t why_size);
+
+/* G3, check_converged.c: when all is quiet, all are members, in sync, with the same content in
+ * memory and in their stores. */
+bool check_converged(struct world *world, char *why, size_t why_size);
+
+/* G6, check_primary.c: one node acknowledges in a view, views are told when they are durable and
+ * never go back. */
+void check_primary_on_ack(struct world *world, struct machine *machine, uint64_t view);
+void check_primary_on_view(struct world *world, struct machine *machine, const char *type,
+                           uint64_t number);
+void check_primary_after_step(struct world *world, struct machine *machine);
+
+/* G7, check_reads.c: a read shows the committed state of its moment. */
+void check_reads_on_get(struct world *world, struct machine *machine, uint32_t op,
+                        const struct message *message);
+void check_reads_on_scan(struct world *world, struct machine *machine, uint32_t op,
+                         const struct message *message);
+
+/* G8, check_bounds.c: nothing grows beyond its limit. */
+void check_bounds_after_step(struct world *world, struct machine *machine);
+void check_bounds_on_batch(struct world *world, struct machine *machine);
+void check_bounds_on_send(struct world *world, struct machine *machine,
+                          const struct message *message, size_t len);
+
+/* G9, check_answers.c: each request gets one answer in time, of the right kind. */
+void check_answers_on_request(struct world *world, struct machine *machine, uint64_t link,
+                              uint32_t op);
+void check_answers_on_answer(struct world *world, struct machine *machine, uint64_t link,
+                             const struct message *message);
+void check_answers_on_due(struct world *world, uint64_t serial);
+void check_answers_on_link_gone(struct world *world, struct machine *machine, uint64_t link);
+void check_answers_on_process_gone(struct world *world, struct machine *machine, bool clean);
+/* A record that is new on the line must have been asked for. */
+void check_answers_on_record(struct world *world, const struct kv_record *record);
+
+#endif

@@ -1,0 +1,47 @@
+#include "check.h"
+
+#include <inttypes.h>
+
+void check_primary_on_ack(struct world *world, struct machine *machine, uint64_t number)
+{
+    struct view_note *view = world_view(world, number);
+    if (view == NULL) {
+        world_fail(world, "G6 one primary",
+                   "%s acknowledges in view %" PRIu64 ", which is not durable", machine->name,
+                   number);
+        return;
+    }
+    if (view->primary != machine->node_id ||
+        (view->acknowledger != 0 && view->acknowledger != machine->node_id)) {
+        world_fail(world, "G6 one primary",
+                   "%s acknowledges in view %" PRIu64 " and is not its primary", machine->name,
+                   number);
+    }
+    view->acknowledger = machine->node_id;
+}
+
+void check_primary_on_view(struct world *world, struct machine *machine, const char *type,
+                           uint64_t number)
+{
+    const struct view_note *newest = world_newest_view(world);
+    if (number > (newest == NULL ? 0 : newest->number)) {
+        world_fail(world, "G6 one primary",
+                   "%s tells view %" PRIu64 " in a %s; the newest durable one is %" PRIu64,
+                   machine->name, number, type, newest == NULL ? 0 : newest->number);
+    }
+}
+
+void check_primary_after_step(struct world *world, struct machine *machine)
+{
+    if (machine->replica && machine->state.view < machine->previous.view) {
+        world_fail(world, "G6 one primary", "%s goes back from view %" PRIu64 " to %" PRIu64,
+                   machine->name, machine->previous.view, machine->state.view);
+    }
+    const struct view_note *view = world_view(world, machine->state.view);
+    if (machine->state.role == ROLE_PRIMARY &&
+        (view == NULL || view->primary != machine->node_id)) {
+        world_fail(world, "G6 one primary",
+                   "%s thinks it is the primary of view %" PRIu64 " and is not", machine->name,
+                   machine->state.view);
+    }
+}

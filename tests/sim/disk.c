@@ -1,0 +1,255 @@
+#include "disk.h"
+
+#include "check.h"
+#include "registry_view.h"
+
+#include "base/alloc.h"
+#include "base/check.h"
+#include "base/hash.h"
+#include "logic/record.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+static void disk_job_close(struct disk_job *job)
+{
+    alloc_free(job->bytes);
+    memset(job, 0, sizeof(*job));
+}
+
+void disk_close(struct disk *disk)
+{
+    for (uint32_t i = 0; i < disk->entries_len; i++) {
+        alloc_free(disk->entries[i].value);
+    }
+    alloc_free(disk->entries);
+    alloc_free(disk->registry);
+    alloc_free(disk->registry_next);
+    disk_job_close(&disk->job);
+    memset(disk, 0, sizeof(*disk));
+}
+
+static uint64_t slices_hash(const struct kv_slice *slices, uint32_t slices_len)
+{
+    uint64_t hash = 0;
+    for (uint32_t i = 0; i < slices_len; i++) {
+        hash = hash_bytes_seeded(hash, slices[i].bytes, slices[i].len);
+    }
+    return hash;
+}
+
+static void disk_draw(struct world *world, struct machine *machine)
+{
+    struct disk *disk = &machine->disk;
+    uint64_t delay_us = world_draw(world, world->plan.disk_min_us, world->plan.disk_max_us);
+    if (disk->slow_us > 0) {
+        delay_us += world_draw(world, 0, disk->slow_us);
+    }
+    disk->job.outcome = DISK_STORED;
+    if (disk->fail_left > 0) {
+        disk->fail_left--;
+        disk->job.outcome = DISK_FAILED;
+        if (disk->fail_unknown) {
+            bool whole = world->plan.disk_atomic || rand_percent(&world->rand, 50);
+            disk->job.outcome = whole ? DISK_UNKNOWN : DISK_PART;
+        }
+    }
+    delay_us += disk->hang_us;
+    disk->hang_us = 0;
+    disk->job.serial = world->next_serial++;
+    heap_push(&world->heap, world->now_us + delay_us, WAKE_DISK, machine->index, disk->job.serial,
+              NULL);
+}
+
+void disk_persist(struct world *world, struct machine *machine, const struct effect *effect)
+{
+    struct disk_job *job = &machine->disk.job;
+    if (job->serial != 0) {
+        world_fail(world, "persist",
+                   "%s hands over batch %" PRIu64 " while %" PRIu64 " is in flight", machine->name,
+                   effect->as.persist.batch, job->batch);
+        return;
+    }
+    if (!machine->loaded) {
+        world_fail(world, "persist", "%s persists before its store is loaded", machine->name);
+        return;
+    }
+    job->batch = effect->as.persist.batch;
+    job->position = effect->as.persist.position;
+    job->slices = effect->as.persist.slices;
+    job->slices_len = effect->as.persist.slices_len;
+    job->records_len = effect->as.persist.records_len;
+    job->hash = slices_hash(job->slices, job->slices_len);
+    size_t len = 0;
+    for (uint32_t i = 0; i < job->slices_len; i++) {
+        len += job->slices[i].len;
+    }
+    job->bytes = alloc_bytes(len);
+    job->len = 0;
+    for (uint32_t i = 0; i < job->slices_len; i++) {
+        if (job->slices[i].len > 0) {
+            memcpy(job->bytes + job->len, job->slices[i].bytes, job->slices[i].len);
+        }
+        job->len += job->slices[i].len;
+    }
+    if (len != effect->as.persist.bytes) {
+        world_fail(world, "persist", "%s: batch %" PRIu64 " says %" PRIu64 " bytes and has %zu",
+                   machine->name, job->batch, effect->as.persist.bytes, len);
+    }
+    check_order_on_batch(world, machine);
+    disk_draw(world, machine);
+}
+
+static struct disk_entry *disk_entry(struct disk *disk, uint32_t key)
+{
+    if (key >= disk->entries_len) {
+        disk->entries = alloc_resize(disk->entries, (key + 1) * sizeof(*disk->entries));
+        memset(disk->entries + disk->entries_len, 0,
+               (key + 1 - disk->entries_len) * sizeof(*disk->entries));
+        disk->entries_len = key + 1;
+    }
+    return &disk->entries[key];
+}
+
+static void disk_store(struct world *world, struct machine *machine, const struct kv_record *record)
+{
+    struct disk_entry *entry =
+        disk_entry(&machine->disk, model_key(&world->model, record->key, record->key_len));
+    alloc_free(entry->value);
+    memset(entry, 0, sizeof(*entry));
+    entry->position = record->position;
+    if (record->kind == KV_RECORD_INSERT) {
+        entry->present = true;
+        entry->value = (uint8_t *)alloc_string(record->value, record->value_len);
+        entry->value_len = record->value_len;
+    }
+}
+
+/* Stores the first records of the job. */
+static void disk_store_first(struct world *world, struct machine *machine, uint32_t count)
+{
+    struct disk_job *job = &machine->disk.job;
+    struct bytes_reader reader = bytes_reader_init(job->bytes, job->len);
+    struct kv_record record;
+    for (uint32_t i = 0; i < count && record_decode(&reader, &record); i++) {
+        disk_store(world, machine, &record);
+    }
+}
+
+/* Stores the whole job and the position it reaches. */
+static void disk_store_all(struct world *world, struct machine *machine)
+{
+    struct kv_position before = machine->disk.position;
+    disk_store_first(world, machine, machine->disk.job.records_len);
+    machine->disk.position = machine->disk.job.position;
+    check_order_on_stored(world, machine, before);
+}
+
+bool disk_finish(struct world *world, struct machine *machine)
+{
+    struct disk_job *job = &machine->disk.job;
+    if (slices_hash(job->slices, job->slices_len) != job->hash) {
+        world_fail(world, "persist", "%s: batch %" PRIu64 " changed while it was being written",
+                   machine->name, job->batch);
+    }
+    if (job->outcome == DISK_PART) {
+        disk_store_first(world, machine, (uint32_t)world_draw(world, 0, job->records_len));
+    } else if (job->outcome != DISK_FAILED) {
+        disk_store_all(world, machine);
+    }
+    bool stored = job->outcome == DISK_STORED;
+    disk_job_close(job);
+    return stored;
+}
+
+void disk_crash(struct world *world, struct machine *machine)
+{
+    struct disk *disk = &machine->disk;
+    if (disk->job.serial != 0) {
+        uint64_t luck = rand_below(&world->rand, 3);
+        if (luck == 0) {
+            disk_store_all(world, machine);
+        } else if (luck == 1 && !world->plan.disk_atomic) {
+            uint64_t count = world_draw(world, 0, disk->job.records_len);
+            disk_store_first(world, machine, (uint32_t)count);
+        }
+        disk_job_close(&disk->job);
+    }
+    if (disk->registry_serial != 0) {
+        disk->registry_outcome = rand_percent(&world->rand, 50) ? DISK_STORED : DISK_FAILED;
+        disk_registry_finish(world, machine);
+    }
+}
+
+void disk_registry_write(struct world *world, struct machine *machine, const struct effect *effect)
+{
+    struct disk *disk = &machine->disk;
+    if (disk->registry_serial != 0) {
+        world_fail(world, "registry", "%s writes its registry twice at once", machine->name);
+        return;
+    }
+    disk->registry_next =
+        (uint8_t *)alloc_string(effect->as.registry_write.bytes, effect->as.registry_write.len);
+    disk->registry_next_len = effect->as.registry_write.len;
+    disk->registry_next_number = effect->as.registry_write.number;
+    if (disk->registry_next_number < disk->registry_number) {
+        world_fail(world, "view", "the arbiter writes view %" PRIu64 " after %" PRIu64,
+                   disk->registry_next_number, disk->registry_number);
+    }
+    disk->registry_outcome = DISK_STORED;
+    if (disk->registry_fail_left > 0) {
+        disk->registry_fail_left--;
+        disk->registry_outcome = rand_percent(&world->rand, 50) ? DISK_FAILED : DISK_UNKNOWN;
+    }
+    disk->registry_serial = world->next_serial++;
+    uint64_t delay_us = world_draw(world, world->plan.disk_min_us, world->plan.disk_max_us) +
+                        world_draw(world, 0, disk->registry_slow_us);
+    heap_push(&world->heap, world->now_us + delay_us, WAKE_REGISTRY, machine->index,
+              disk->registry_serial, NULL);
+}
+
+bool disk_registry_finish(struct world *world, struct machine *machine)
+{
+    struct disk *disk = &machine->disk;
+    if (disk->registry_outcome == DISK_FAILED) {
+        alloc_free(disk->registry_next);
+    } else {
+        alloc_free(disk->registry);
+        disk->registry = disk->registry_next;
+        disk->registry_len = disk->registry_next_len;
+        disk->registry_number = disk->registry_next_number;
+        registry_view_note(world, disk->registry, disk->registry_len);
+    }
+    disk->registry_next = NULL;
+    disk->registry_serial = 0;
+    return disk->registry_outcome == DISK_STORED;
+}
+
+uint8_t *disk_content(struct world *world, const struct machine *machine, size_t *ret_len)
+{
+    const struct disk *disk = &machine->disk;
+    uint8_t *bytes = NULL;
+    size_t len = 0;
+    uint32_t first =
+        disk->entries_len == 0 ? 0 : (uint32_t)world_draw(world, 0, disk->entries_len - 1);
+    for (uint32_t i = 0; i < disk->entries_len; i++) {
+        uint32_t key = (first + i) % disk->entries_len;
+        const struct disk_entry *entry = &disk->entries[key];
+        bool removal = !entry->present && entry->position.index != 0;
+        if (!entry->present && !(removal && world->plan.disk_tombstones)) {
+            continue;
+        }
+        struct kv_record record = {.key = world->model.keys[key].bytes,
+                                   .key_len = world->model.keys[key].len,
+                                   .kind = removal ? KV_RECORD_REMOVE : KV_RECORD_INSERT,
+                                   .value = entry->value,
+                                   .value_len = entry->value_len,
+                                   .position = entry->position};
+        size_t size = record_size(&record);
+        bytes = alloc_resize(bytes, len + size);
+        record_encode(&record, bytes + len);
+        len += size;
+    }
+    *ret_len = len;
+    return bytes;
+}

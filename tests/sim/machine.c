@@ -1,0 +1,455 @@
+#include "machine.h"
+
+#include "check.h"
+#include "describe.h"
+#include "disk.h"
+
+#include "base/alloc.h"
+#include "base/check.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#define LOAD_MIN_US  100u
+#define LOAD_MAX_US  30000u
+#define TICKS_MS_MAX 50u /* more ticks in one millisecond are a busy loop */
+
+static void machine_step(struct world *world, struct machine *machine, struct event *event);
+
+struct machine *machine_add(struct world *world, const char *name, bool arbiter, bool replica)
+{
+    KV_CHECK(world->machines_len < MACHINES_MAX);
+    struct machine *machine = &world->machines[world->machines_len];
+    memset(machine, 0, sizeof(*machine));
+    machine->index = world->machines_len++;
+    snprintf(machine->name, sizeof(machine->name), "%s", name);
+    snprintf(machine->uri, sizeof(machine->uri), "sim://%s", name);
+    machine->arbiter = arbiter;
+    machine->replica = replica;
+    machine->node_id = 100 + world->next_node++;
+    machine->next_accepted = 1;
+    effects_init(&machine->effects);
+    return machine;
+}
+
+static struct node_config machine_config(struct world *world, struct machine *machine)
+{
+    const struct plan *plan = &world->plan;
+    struct node_config config = {
+        .is_arbiter = machine->arbiter,
+        .is_replica = machine->replica,
+        .node = machine->node_id,
+        .incarnation = rand_next(&world->rand) | 1,
+        .cluster = machine->disk.cluster,
+        .name = machine->name,
+        .arbiter_uri = world->machines[0].uri,
+        .uris = {machine->uri},
+        .uris_len = 1,
+        .ack = plan->ack,
+        .min_in_sync = plan->min_in_sync,
+        .operation_timeout_ms = plan->operation_timeout_ms,
+        .retransmit_ms = plan->retransmit_ms,
+        .replica_timeout_ms = plan->replica_timeout_ms,
+        .join_timeout_ms = 0,
+        .limits = plan->limits,
+        .persist_plugin = "sim",
+        .registry = machine->disk.registry,
+        .registry_len = machine->disk.registry_len,
+        .new_cluster = rand_next(&world->rand) | 1,
+    };
+    return config;
+}
+
+void machine_start(struct world *world, struct machine *machine)
+{
+    if (machine->node != NULL) {
+        return;
+    }
+    struct node_config config = machine_config(world, machine);
+    trace_line(world->trace, world->now_us, machine->name,
+               "starts, node %" PRIu64 " store (%" PRIu64 ", %" PRIu64 ")", machine->node_id,
+               machine->disk.position.view, machine->disk.position.index);
+    int32_t status = node_create(&config, &machine->node);
+    if (status != KV_OK) {
+        world_fail(world, "start", "%s cannot be created: %d", machine->name, (int)status);
+        return;
+    }
+    machine->epoch = world->next_serial++;
+    machine->clock_ms = world_draw(world, 0, 1000000);
+    machine->tick_at_us = UINT64_MAX;
+    machine->flush_due = false;
+    machine->loaded = false;
+    machine->leaving = false;
+    machine->wanted = true;
+    machine->acked_index = 0;
+    machine->next_accepted = 1;
+    node_observe(machine->node, &machine->state);
+    struct event event = {.kind = EVENT_START};
+    machine_step(world, machine, &event);
+    if (machine->replica) {
+        heap_push(&world->heap, world->now_us + world_draw(world, LOAD_MIN_US, LOAD_MAX_US),
+                  WAKE_LOADED, machine->index, machine->epoch, NULL);
+    }
+}
+
+/* What a process leaves behind, however it ended. */
+static void machine_down(struct world *world, struct machine *machine, bool clean)
+{
+    bool primary = world_primary(world) == machine;
+    check_answers_on_process_gone(world, machine, clean);
+    disk_crash(world, machine);
+    node_destroy(machine->node);
+    machine->node = NULL;
+    effects_reset(&machine->effects);
+    net_crash(world, machine->index);
+    if (primary) {
+        check_durable_on_primary_down(world, machine);
+    }
+}
+
+void machine_kill(struct world *world, struct machine *machine)
+{
+    if (machine->node != NULL) {
+        trace_line(world->trace, world->now_us, machine->name, "is killed");
+        machine_down(world, machine, false);
+    }
+}
+
+void machine_wipe(struct world *world, struct machine *machine)
+{
+    machine_kill(world, machine);
+    disk_close(&machine->disk);
+    machine->node_id = 100 + world->next_node++;
+    trace_line(world->trace, world->now_us, machine->name, "loses its disk");
+}
+
+void machine_close(struct machine *machine)
+{
+    node_destroy(machine->node);
+    machine->node = NULL;
+    effects_close(&machine->effects);
+    disk_close(&machine->disk);
+}
+
+/* --- effects --- */
+
+static void machine_send(struct world *world, struct machine *machine, const struct effect *effect)
+{
+    uint64_t link = effect->as.send.link;
+    size_t len = 0;
+    for (uint32_t i = 0; i < effect->as.send.slices_len; i++) {
+        len += effect->as.send.slices[i].len;
+    }
+    uint8_t *bytes = alloc_bytes(len);
+    size_t at = 0;
+    for (uint32_t i = 0; i < effect->as.send.slices_len; i++) {
+        if (effect->as.send.slices[i].len > 0) {
+            memcpy(bytes + at, effect->as.send.slices[i].bytes, effect->as.send.slices[i].len);
+        }
+        at += effect->as.send.slices[i].len;
+    }
+    struct message *message = alloc_zeroed(1, sizeof(*message));
+    int32_t status = message_decode(bytes, len, message);
+    if (status != KV_OK) {
+        world_fail(world, "message", "%s sends %zu bytes that are no message", machine->name, len);
+    } else {
+        describe_message(world, machine->name, "->", link, message);
+        check_bounds_on_send(world, machine, message, len);
+        describe_views(world, machine, message);
+        if (message->type >= MESSAGE_OPERATION_ACK && message->type <= MESSAGE_LOCATED) {
+            check_answers_on_answer(world, machine, link, message);
+        }
+        struct conn *conn = net_find(world, machine->index, link);
+        struct kv_slice whole = {bytes, len};
+        if (conn != NULL) {
+            net_send(world, conn, (link & LINK_OPENED_BIT) == 0, OP_NONE, &whole, 1);
+        }
+    }
+    alloc_free(message);
+    alloc_free(bytes);
+}
+
+static void machine_close_link(struct world *world, struct machine *machine, uint64_t link)
+{
+    trace_line(world->trace, world->now_us, machine->name, "closes link %" PRIx64, link);
+    check_answers_on_link_gone(world, machine, link);
+    struct conn *conn = net_find(world, machine->index, link);
+    if (conn != NULL) {
+        net_close(world, conn, (link & LINK_OPENED_BIT) != 0);
+    }
+}
+
+static void machine_carry_out(struct world *world, struct machine *machine,
+                              const struct effect *effect, bool *stop)
+{
+    switch (effect->kind) {
+    case EFFECT_PERSIST:
+        trace_line(world->trace, world->now_us, machine->name,
+                   "persists batch %" PRIu64 ", %u records, to (%" PRIu64 ", %" PRIu64 ")",
+                   effect->as.persist.batch, effect->as.persist.records_len,
+                   effect->as.persist.position.view, effect->as.persist.position.index);
+        disk_persist(world, machine, effect);
+        break;
+    case EFFECT_OPEN_LINK:
+        net_open(world, machine->index, machine->epoch, effect->as.open_link.link,
+                 effect->as.open_link.uri);
+        break;
+    case EFFECT_CLOSE_LINK:
+        machine_close_link(world, machine, effect->as.close_link.link);
+        break;
+    case EFFECT_SEND:
+        machine_send(world, machine, effect);
+        break;
+    case EFFECT_REGISTRY_WRITE:
+        disk_registry_write(world, machine, effect);
+        break;
+    case EFFECT_IDENTITY:
+        machine->disk.cluster = effect->as.identity.cluster;
+        break;
+    case EFFECT_READY:
+        trace_line(world->trace, world->now_us, machine->name, "ready as %s",
+                   message_role_name(effect->as.ready.role));
+        break;
+    case EFFECT_NOTE:
+        trace_line(world->trace, world->now_us, machine->name, "notes: %s", effect->as.note.text);
+        break;
+    case EFFECT_STOP:
+        trace_line(world->trace, world->now_us, machine->name, "stops with %d: %s",
+                   effect->as.stop.exit_status,
+                   effect->as.stop.reason == NULL ? "" : effect->as.stop.reason);
+        if (effect->as.stop.exit_status != 0 || !machine->leaving) {
+            world_fail(world, "stop", "%s stops by itself with status %d: %s", machine->name,
+                       effect->as.stop.exit_status,
+                       effect->as.stop.reason == NULL ? "" : effect->as.stop.reason);
+        }
+        *stop = true;
+        break;
+    default:
+        world_fail(world, "effect", "%s asks for effect %d", machine->name, (int)effect->kind);
+    }
+}
+
+static void machine_plan_tick(struct world *world, struct machine *machine)
+{
+    uint64_t wake_ms = node_wake_ms(machine->node);
+    if (wake_ms == UINT64_MAX || machine->flush_due) { /* one turn of the loop after the other */
+        return;
+    }
+    uint64_t at_us = wake_ms <= machine->clock_ms ? 0 : (wake_ms - machine->clock_ms) * 1000;
+    at_us = at_us < world->now_us ? world->now_us : at_us;
+    if (at_us < machine->tick_at_us) {
+        machine->tick_at_us = at_us;
+        heap_push(&world->heap, at_us, WAKE_TICK, machine->index, machine->epoch, NULL);
+    }
+}
+
+static void machine_after_step(struct world *world, struct machine *machine)
+{
+    check_primary_after_step(world, machine);
+    check_durable_after_step(world, machine);
+    check_order_after_step(world, machine);
+    check_bounds_after_step(world, machine);
+}
+
+static void machine_step(struct world *world, struct machine *machine, struct event *event)
+{
+    event->now_ms = world->now_us / 1000 + machine->clock_ms;
+    machine->previous = machine->state;
+    node_step(machine->node, event, &machine->effects);
+    node_observe(machine->node, &machine->state);
+    bool sent = false;
+    bool stop = false;
+    for (uint32_t i = 0; i < machine->effects.len; i++) {
+        if (machine->effects.items[i].kind == EFFECT_PERSIST) {
+            if (sent) {
+                world_fail(world, "order", "%s sends before it persists", machine->name);
+            }
+            machine_carry_out(world, machine, &machine->effects.items[i], &stop);
+        }
+        sent = sent || machine->effects.items[i].kind == EFFECT_SEND;
+    }
+    machine_after_step(world, machine);
+    for (uint32_t i = 0; i < machine->effects.len && !world->failed; i++) {
+        if (machine->effects.items[i].kind != EFFECT_PERSIST) {
+            machine_carry_out(world, machine, &machine->effects.items[i], &stop);
+        }
+    }
+    if (stop) {
+        machine->wanted = machine->arbiter; /* nobody else can be that */
+        machine_down(world, machine, true);
+        if (machine->wanted) {
+            heap_push(&world->heap, world->now_us + world_draw(world, 1000, 3000000), WAKE_START,
+                      machine->index, 0, NULL);
+        }
+        return;
+    }
+    if (event->kind != EVENT_FLUSH && !machine->flush_due) {
+        machine->flush_due = true;
+        heap_push(&world->heap, world->now_us + world_draw(world, 0, world->plan.flush_max_us),
+                  WAKE_FLUSH, machine->index, machine->epoch, NULL);
+    }
+    machine_plan_tick(world, machine);
+}
+
+/* --- events --- */
+
+/* The machine that a wake is for, if its process is still the one that it was meant for. */
+static struct machine *machine_for(struct world *world, const struct wake *wake)
+{
+    struct machine *machine = &world->machines[wake->index];
+    return machine->node != NULL && machine->epoch == wake->serial ? machine : NULL;
+}
+
+void machine_leave(struct world *world, struct machine *machine)
+{
+    if (machine->node != NULL) {
+        trace_line(world->trace, world->now_us, machine->name, "is asked to stop");
+        machine->leaving = true;
+        struct event event = {.kind = EVENT_LEAVE};
+        machine_step(world, machine, &event);
+    }
+}
+
+void machine_on_packet(struct world *world, uint32_t index, uint64_t link,
+                       const struct packet *packet)
+{
+    struct machine *machine = &world->machines[index];
+    if (packet->op != OP_NONE) {
+        check_answers_on_request(world, machine, link, packet->op);
+    }
+    struct message *message = alloc_zeroed(1, sizeof(*message));
+    if (message_decode(packet->bytes, packet->len, message) == KV_OK) {
+        describe_message(world, machine->name, "<-", link, message);
+        if (message->type == MESSAGE_LEAVE && machine->replica &&
+            message->body.leave.name.len == strlen(machine->name) &&
+            memcmp(message->body.leave.name.at, machine->name, strlen(machine->name)) == 0) {
+            machine->leaving = true;
+        }
+    }
+    alloc_free(message);
+    struct event event = {.kind = EVENT_MESSAGE};
+    event.as.message.link = link;
+    event.as.message.bytes = packet->bytes;
+    event.as.message.len = packet->len;
+    machine_step(world, machine, &event);
+}
+
+void machine_on_garbage(struct world *world, struct machine *machine, uint64_t link,
+                        const void *bytes, size_t len)
+{
+    trace_line(world->trace, world->now_us, machine->name, "gets %zu bytes of garbage on %" PRIx64,
+               len, link);
+    uint8_t *copy = (uint8_t *)alloc_string(bytes, len);
+    struct event event = {.kind = EVENT_MESSAGE};
+    event.as.message.link = link;
+    event.as.message.bytes = copy;
+    event.as.message.len = len;
+    machine_step(world, machine, &event);
+    alloc_free(copy);
+}
+
+void machine_on_link(struct world *world, const struct wake *wake)
+{
+    struct machine *machine = machine_for(world, wake);
+    if (machine == NULL) {
+        return;
+    }
+    const struct link_news *news = wake->memory;
+    trace_line(world->trace, world->now_us, machine->name, "link %" PRIx64 " is %s", news->link,
+               news->up ? "up" : "down");
+    if (!news->up) {
+        check_answers_on_link_gone(world, machine, news->link);
+    }
+    struct event event = {.kind = news->up ? EVENT_LINK_UP : EVENT_LINK_DOWN};
+    event.as.link.link = news->link;
+    machine_step(world, machine, &event);
+}
+
+void machine_on_tick(struct world *world, const struct wake *wake)
+{
+    struct machine *machine = machine_for(world, wake);
+    if (machine == NULL || machine->tick_at_us != wake->at_us) {
+        return; /* an earlier one was planned meanwhile */
+    }
+    machine->tick_at_us = UINT64_MAX;
+    if (machine->flush_due) {
+        return; /* planned anew by the flush */
+    }
+    if (machine->ticks_at_ms != world->now_us / 1000) {
+        machine->ticks_at_ms = world->now_us / 1000;
+        machine->ticks = 0;
+    }
+    if (++machine->ticks > TICKS_MS_MAX) {
+        world_fail(world, "busy", "%s wants a tick again and again", machine->name);
+        return;
+    }
+    if (node_wake_ms(machine->node) > world->now_us / 1000 + machine->clock_ms) {
+        machine_plan_tick(world, machine);
+        return;
+    }
+    struct event event = {.kind = EVENT_TICK};
+    machine_step(world, machine, &event);
+}
+
+void machine_on_flush(struct world *world, const struct wake *wake)
+{
+    struct machine *machine = machine_for(world, wake);
+    if (machine != NULL) {
+        machine->flush_due = false;
+        struct event event = {.kind = EVENT_FLUSH};
+        machine_step(world, machine, &event);
+    }
+}
+
+void machine_on_loaded(struct world *world, const struct wake *wake)
+{
+    struct machine *machine = machine_for(world, wake);
+    if (machine == NULL) {
+        return;
+    }
+    machine->loaded = true;
+    size_t len;
+    uint8_t *bytes = disk_content(world, machine, &len);
+    if (len > 0) {
+        struct event records = {.kind = EVENT_LOADED_RECORDS};
+        records.as.loaded_records.bytes = bytes;
+        records.as.loaded_records.len = len;
+        machine_step(world, machine, &records);
+    }
+    alloc_free(bytes);
+    struct event loaded = {.kind = EVENT_LOADED};
+    loaded.as.loaded.position = machine->disk.position;
+    trace_line(world->trace, world->now_us, machine->name, "has loaded its store");
+    machine_step(world, machine, &loaded);
+}
+
+void machine_on_disk(struct world *world, const struct wake *wake)
+{
+    struct machine *machine = &world->machines[wake->index];
+    if (machine->node == NULL || machine->disk.job.serial != wake->serial) {
+        return;
+    }
+    uint64_t batch = machine->disk.job.batch;
+    bool stored = disk_finish(world, machine);
+    trace_line(world->trace, world->now_us, machine->name, "batch %" PRIu64 " %s", batch,
+               stored ? "is stored" : "failed");
+    struct event event = {.kind = stored ? EVENT_PERSISTED : EVENT_PERSIST_FAILED};
+    event.as.persist.batch = batch;
+    event.as.persist.status = stored ? KV_OK : KV_E_IO;
+    event.as.persist.error = stored ? NULL : "the simulated store failed";
+    machine_step(world, machine, &event);
+}
+
+void machine_on_registry(struct world *world, const struct wake *wake)
+{
+    struct machine *machine = &world->machines[wake->index];
+    if (machine->node == NULL || machine->disk.registry_serial != wake->serial) {
+        return;
+    }
+    uint64_t number = machine->disk.registry_next_number;
+    bool written = disk_registry_finish(world, machine);
+    struct event event = {.kind = written ? EVENT_REGISTRY_WRITTEN : EVENT_REGISTRY_FAILED};
+    event.as.registry.number = number;
+    machine_step(world, machine, &event);
+}

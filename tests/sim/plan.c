@@ -1,0 +1,77 @@
+#include "plan.h"
+
+#include <string.h>
+
+static const char *const fault_names[FAULTS_LEN] = {
+    "loss",      "partition", "link",          "disk-slow",     "disk-fail", "disk-unknown",
+    "disk-hang", "crash",     "crash-primary", "crash-arbiter", "leave",     "leave-request",
+    "join",      "clock",     "registry",      "garbage",       "wipe",
+};
+
+const char *plan_fault_name(uint32_t fault)
+{
+    return fault < FAULTS_LEN ? fault_names[fault] : "?";
+}
+
+static uint32_t between(struct rand *rand, uint32_t low, uint32_t high)
+{
+    return low + (uint32_t)rand_below(rand, (uint64_t)(high - low) + 1);
+}
+
+/* One of the values given. */
+#define PICK(rand, ...)                                                                           \
+    ((const uint32_t[]){__VA_ARGS__}[rand_below((rand), sizeof((const uint32_t[]){__VA_ARGS__}) / \
+                                                            sizeof(uint32_t))])
+
+static void plan_draw_options(struct plan *plan, struct rand *rand)
+{
+    plan->replicas = PICK(rand, 1, 2, 2, 3, 3, 3, 4, 5);
+    plan->spares = between(rand, 0, 2);
+    plan->combined = rand_percent(rand, 30);
+    plan->ack =
+        rand_percent(rand, 90) ? ACK_DURABLE : (rand_percent(rand, 50) ? ACK_RECEIVED : ACK_LOCAL);
+    plan->min_in_sync = rand_percent(rand, 85) ? 1 : 2;
+    plan->operation_timeout_ms = PICK(rand, 1000, 1000, 500, 2000);
+    plan->retransmit_ms = PICK(rand, 100, 100, 50, 20);
+    plan->replica_timeout_ms = PICK(rand, 500, 500, 300, 1500);
+    bool small = rand_percent(rand, 35);
+    plan->limits.key_bytes = small ? 64 : 1024;
+    plan->limits.value_bytes = small ? 256 : 16384;
+    plan->limits.inflight_ops = small ? between(rand, 1, 40) : 65536;
+    plan->limits.inflight_bytes = small ? between(rand, 4000, 60000) : 1u << 22;
+}
+
+static void plan_draw_load(struct plan *plan, struct rand *rand)
+{
+    plan->clients = between(rand, 1, 4);
+    plan->outstanding = PICK(rand, 1, 4, 10, 10, 40);
+    plan->keys = PICK(rand, 1, 5, 20, 60, 200);
+    plan->value_max = rand_percent(rand, 80) ? 60 : plan->limits.value_bytes;
+    plan->pause_max_us = PICK(rand, 2000, 10000, 20000, 100000);
+    plan->update_percent = PICK(rand, 50, 80, 95);
+    plan->odd_ids = rand_percent(rand, 30);
+}
+
+void plan_draw(struct plan *plan, struct rand *rand)
+{
+    memset(plan, 0, sizeof(*plan));
+    plan_draw_options(plan, rand);
+    plan_draw_load(plan, rand);
+    plan->datagrams = rand_percent(rand, 50);
+    plan->delay_min_us = PICK(rand, 20, 50, 200);
+    plan->delay_max_us = plan->delay_min_us + PICK(rand, 50, 500, 5000, 20000);
+    plan->flush_max_us = PICK(rand, 0, 0, 100, 2000);
+    plan->disk_min_us = PICK(rand, 10, 100, 1000);
+    plan->disk_max_us = plan->disk_min_us + PICK(rand, 10, 1000, 10000);
+    plan->disk_atomic = rand_percent(rand, 70);
+    plan->disk_tombstones = rand_percent(rand, 50);
+    if (rand_percent(rand, 90)) { /* else a run in which nothing fails */
+        for (uint32_t fault = 0; fault < FAULTS_LEN; fault++) {
+            if (rand_percent(rand, fault == FAULT_WIPE ? 15 : 35)) {
+                plan->faults |= 1u << fault;
+            }
+        }
+    }
+    plan->fault_pause_max_ms = PICK(rand, 100, 500, 1000, 3000);
+    plan->safety_ms = between(rand, 2000, 8000);
+}

@@ -1,0 +1,72 @@
+/*
+ * What one seed draws before the run begins: the cluster, its options and limits, the load, the
+ * network, the stores, and which kinds of fault may happen ("swarm": each seed enables a random
+ * subset, so that rare combinations get their turn). Plain data. The simulator only.
+ */
+#ifndef SIM_PLAN_H
+#define SIM_PLAN_H
+
+#include "base/rand.h"
+#include "logic/node.h"
+
+enum fault_kind {
+    FAULT_LOSS = 0,      /* for a while, messages are lost, doubled or late */
+    FAULT_PARTITION,     /* nothing passes from one machine to another */
+    FAULT_LINK,          /* a connection breaks */
+    FAULT_DISK_SLOW,     /* a store takes its time */
+    FAULT_DISK_FAIL,     /* a store fails some times in a row */
+    FAULT_DISK_UNKNOWN,  /* ... after having stored the batch, or a part */
+    FAULT_DISK_HANG,     /* one batch takes seconds */
+    FAULT_CRASH,         /* a replica that is not the primary is killed, and comes back */
+    FAULT_CRASH_PRIMARY, /* the primary is killed, and comes back */
+    FAULT_CRASH_ARBITER, /* the arbiter is killed, and comes back */
+    FAULT_LEAVE,         /* a process is asked to stop cleanly, and may come back */
+    FAULT_LEAVE_REQUEST, /* somebody asks the arbiter to let a node go */
+    FAULT_JOIN,          /* a machine that was never there joins */
+    FAULT_CLOCK,         /* a machine's clock jumps forward */
+    FAULT_REGISTRY,      /* the arbiter's own store is slow and fails */
+    FAULT_GARBAGE,       /* bytes that are no message, or an altered one, arrive */
+    FAULT_WIPE,          /* a secondary loses its disk and comes back as somebody new */
+    FAULTS_LEN,
+};
+
+struct plan {
+    uint32_t replicas; /* started at the beginning */
+    uint32_t spares;   /* more that may join later */
+    bool combined;     /* the arbiter and the first replica are one node */
+    enum ack_mode ack;
+    uint32_t min_in_sync;
+    uint32_t operation_timeout_ms;
+    uint32_t retransmit_ms;
+    uint32_t replica_timeout_ms;
+    struct node_limits limits;
+
+    bool datagrams; /* messages overtake each other and outlive their connection */
+    uint32_t delay_min_us;
+    uint32_t delay_max_us;
+    uint32_t flush_max_us; /* how long a turn of the loop may be */
+
+    uint32_t disk_min_us;
+    uint32_t disk_max_us;
+    bool disk_atomic;     /* else a crash or a failure may keep the first part of a batch */
+    bool disk_tombstones; /* a store that gives removals back when it is loaded */
+
+    uint32_t clients;
+    uint32_t outstanding; /* per client */
+    uint32_t keys;
+    uint32_t value_max;
+    uint32_t pause_max_us; /* between two requests of a client */
+    uint32_t update_percent;
+    bool odd_ids;
+
+    uint32_t faults; /* bits: 1 << enum fault_kind */
+    uint32_t fault_pause_max_ms;
+    uint32_t safety_ms; /* then the faults stop */
+};
+
+void plan_draw(struct plan *plan, struct rand *rand);
+
+/* "crash-primary" */
+const char *plan_fault_name(uint32_t fault);
+
+#endif

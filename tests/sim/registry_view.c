@@ -1,0 +1,41 @@
+#include "registry_view.h"
+
+#include "base/alloc.h"
+#include "logic/view.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+void registry_view_note(struct world *world, const void *bytes, size_t len)
+{
+    struct view *view = alloc_zeroed(1, sizeof(*view));
+    struct view_note *note = NULL;
+    if (view_decode(bytes, len, view) != KV_OK || view->members_len > MACHINES_MAX) {
+        world_fail(world, "view", "the registry of %zu bytes is no view", len);
+        goto out;
+    }
+    note = world_view(world, view->number);
+    if (note == NULL) {
+        if (world->views_len == world->views_capacity) {
+            world->views_capacity = world->views_capacity * 2 + 64;
+            world->views =
+                alloc_resize(world->views, world->views_capacity * sizeof(*world->views));
+        }
+        note = &world->views[world->views_len++];
+    }
+    memset(note, 0, sizeof(*note));
+    note->number = view->number;
+    note->primary = view->primary;
+    note->members_len = view->members_len;
+    for (uint32_t i = 0; i < view->members_len; i++) {
+        note->nodes[i] = view->members[i].node;
+        note->states[i] = view->members[i].state;
+        struct machine *machine = world_machine_of(world, view->members[i].node);
+        trace_line(world->trace, world->now_us, "A", "view %" PRIu64 ": %s %s%s", view->number,
+                   view->members[i].name,
+                   view->members[i].state == MEMBER_IN_SYNC ? "in sync" : "candidate",
+                   machine != NULL && view->members[i].node == view->primary ? ", primary" : "");
+    }
+out:
+    alloc_free(view);
+}

@@ -1,0 +1,283 @@
+/*
+ * One run: set up, then one wake after the other. Safety phase: load and faults. Calm phase: the
+ * faults have stopped, the load goes on. Settle phase: no load; within a budget all must be in
+ * sync and equal. Read phase: a complete scan of every node. Then everything is taken down, and no
+ * memory may be left.
+ */
+#include "world.h"
+
+#include "check.h"
+#include "disk.h"
+#include "faults.h"
+#include "load.h"
+#include "machine.h"
+#include "net.h"
+
+#include "base/alloc.h"
+
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#define CALM_MS          1500u
+#define SETTLE_STEP_MS   20u
+#define SETTLE_BUDGET_MS 6000u /* after the load has stopped */
+#define READ_BUDGET_MS   5000u
+
+void world_fail(struct world *world, const char *promise, const char *format, ...)
+{
+    if (world->failed) {
+        return;
+    }
+    world->failed = true;
+    int len = snprintf(world->failure, FAILURE_MAX, "%s: ", promise);
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(world->failure + len, FAILURE_MAX - (size_t)len, format, arguments);
+    va_end(arguments);
+    trace_line(world->trace, world->now_us, "!", "%s", world->failure);
+}
+
+uint64_t world_draw(struct world *world, uint64_t low, uint64_t high)
+{
+    return low + rand_below(&world->rand, high - low + 1);
+}
+
+struct machine *world_machine_of(struct world *world, uint64_t node_id)
+{
+    for (uint32_t i = 0; i < world->machines_len; i++) {
+        if (world->machines[i].node_id == node_id) {
+            return &world->machines[i];
+        }
+    }
+    return NULL;
+}
+
+bool world_is_replica(const struct machine *machine)
+{
+    bool left = machine->arbiter && machine->leaving && machine->state.role == ROLE_JOINING;
+    return machine->replica && machine->node != NULL && !left;
+}
+
+struct view_note *world_view(struct world *world, uint64_t number)
+{
+    for (uint32_t i = world->views_len; i-- > 0;) {
+        if (world->views[i].number == number) {
+            return &world->views[i];
+        }
+    }
+    return NULL;
+}
+
+struct view_note *world_newest_view(struct world *world)
+{
+    return world->views_len == 0 ? NULL : &world->views[world->views_len - 1];
+}
+
+struct machine *world_primary(struct world *world)
+{
+    const struct view_note *view = world_newest_view(world);
+    return view == NULL ? NULL : world_machine_of(world, view->primary);
+}
+
+static void world_set_up(struct world *world)
+{
+    const struct plan *plan = &world->plan;
+    machine_add(world, "n0", true, plan->combined);
+    uint32_t others = plan->replicas + plan->spares - (plan->combined ? 1 : 0);
+    for (uint32_t i = 0; i < others; i++) {
+        char name[16];
+        snprintf(name, sizeof(name), "n%u", i + 1);
+        machine_add(world, name, false, true);
+    }
+    uint32_t started = plan->replicas + (plan->combined ? 0 : 1);
+    for (uint32_t i = 0; i < started; i++) {
+        heap_push(&world->heap, world_draw(world, 0, 20000), WAKE_START, i, 0, NULL);
+    }
+    load_init(world);
+    heap_push(&world->heap, world_draw(world, 0, 1000000), WAKE_FAULT, 0, 0, NULL);
+    heap_push(&world->heap, plan->safety_ms * 1000ull, WAKE_SETTLE, 0, 0, NULL);
+}
+
+/* The primary must be there and acknowledge again once nothing fails any more. */
+static void world_check_alive(struct world *world)
+{
+    uint64_t needs = world->plan.min_in_sync;
+    const struct view_note *view = world_newest_view(world);
+    uint32_t in_sync = 0;
+    for (uint32_t i = 0; view != NULL && i < view->members_len; i++) {
+        in_sync += view->states[i] == MEMBER_IN_SYNC;
+    }
+    if (world->acks_calm == 0 && in_sync >= needs && world->plan.pause_max_us <= 20000) {
+        world_fail(world, "liveness", "no update was acknowledged after the faults had stopped");
+    }
+}
+
+static void world_begin_read(struct world *world)
+{
+    world->settled_us = world->now_us - world->healed_us;
+    world_check_alive(world);
+    check_durable_at_end(world);
+    trace_line(world->trace, world->now_us, "-", "all is equal");
+    world->phase = PHASE_READ;
+    world->read_last = model_last(&world->model);
+    world->scan_found = 0;
+    world->scan_machine = 0;
+    while (!world_is_replica(&world->machines[world->scan_machine])) {
+        world->scan_machine++;
+    }
+    load_scan(world, world->scan_machine, 0);
+    heap_push(&world->heap, world->now_us + READ_BUDGET_MS * 1000ull, WAKE_SETTLE, 1, 0, NULL);
+}
+
+/* index 1: the read phase should be over. */
+static void world_on_settle(struct world *world, const struct wake *wake)
+{
+    char why[512];
+    if ((wake->index == 1) != (world->phase == PHASE_READ)) {
+        return;
+    }
+    switch (world->phase) {
+    case PHASE_SAFETY:
+        trace_line(world->trace, world->now_us, "-", "the faults stop");
+        world->phase = PHASE_CALM;
+        world->healed_us = world->now_us;
+        faults_stop(world);
+        heap_push(&world->heap, world->now_us + CALM_MS * 1000ull, WAKE_SETTLE, 0, 0, NULL);
+        break;
+    case PHASE_CALM:
+        trace_line(world->trace, world->now_us, "-", "the load stops");
+        world->phase = PHASE_SETTLE;
+        world->healed_us = world->now_us;
+        heap_push(&world->heap, world->now_us, WAKE_SETTLE, 0, 0, NULL);
+        break;
+    case PHASE_SETTLE:
+        if (check_converged(world, why, sizeof(why))) {
+            world_begin_read(world);
+        } else if (world->now_us > world->healed_us + SETTLE_BUDGET_MS * 1000ull) {
+            world_fail(world, "G3 convergent", "still not: %s", why);
+        } else {
+            heap_push(&world->heap, world->now_us + SETTLE_STEP_MS * 1000ull, WAKE_SETTLE, 0, 0,
+                      NULL);
+        }
+        break;
+    default:
+        world_fail(world, "G9 one answer", "the scan of %s does not end",
+                   world->machines[world->scan_machine].name);
+    }
+}
+
+static void world_on_packet(struct world *world, const struct packet *packet)
+{
+    uint32_t end;
+    uint64_t link;
+    if (!net_arrives(world, packet, &end, &link)) {
+        return;
+    }
+    if (end < MACHINES_MAX) {
+        machine_on_packet(world, end, link, packet);
+    } else {
+        load_on_packet(world, end - MACHINES_MAX, packet);
+    }
+}
+
+static void world_dispatch(struct world *world, const struct wake *wake)
+{
+    switch (wake->kind) {
+    case WAKE_PACKET:
+        world_on_packet(world, wake->memory);
+        break;
+    case WAKE_CONNECT:
+        net_on_connect(world, wake->index, wake->serial);
+        break;
+    case WAKE_LINK:
+        machine_on_link(world, wake);
+        break;
+    case WAKE_TICK:
+        machine_on_tick(world, wake);
+        break;
+    case WAKE_FLUSH:
+        machine_on_flush(world, wake);
+        break;
+    case WAKE_LOADED:
+        machine_on_loaded(world, wake);
+        break;
+    case WAKE_DISK:
+        machine_on_disk(world, wake);
+        break;
+    case WAKE_REGISTRY:
+        machine_on_registry(world, wake);
+        break;
+    case WAKE_START:
+        machine_start(world, &world->machines[wake->index]);
+        break;
+    case WAKE_CLIENT:
+        load_on_client(world, wake->index);
+        break;
+    case WAKE_FAULT:
+        faults_on_fault(world);
+        break;
+    case WAKE_HEAL:
+        faults_on_heal(world, wake);
+        break;
+    case WAKE_DUE:
+        check_answers_on_due(world, wake->serial);
+        break;
+    case WAKE_SETTLE:
+        world_on_settle(world, wake);
+        break;
+    default:
+        break;
+    }
+}
+
+static void world_close(struct world *world)
+{
+    for (uint32_t i = 0; i < world->machines_len; i++) {
+        machine_close(&world->machines[i]);
+    }
+    load_close(world);
+    heap_close(&world->heap);
+    model_close(&world->model);
+    alloc_free(world->conns);
+    alloc_free(world->pendings);
+    alloc_free(world->acked);
+    alloc_free(world->views);
+}
+
+void world_run(uint64_t seed, struct trace *trace, struct world_result *ret_result)
+{
+    int64_t live = alloc_live();
+    struct world *world = alloc_zeroed(1, sizeof(*world));
+    world->seed = seed;
+    world->rand.state = seed;
+    world->trace = trace;
+    world->phase = PHASE_SAFETY;
+    world->next_serial = 1;
+    heap_init(&world->heap);
+    model_init(&world->model);
+    plan_draw(&world->plan, &world->rand);
+    world->datagrams = world->plan.datagrams;
+    world->delay_max_us = world->plan.delay_max_us;
+    world_set_up(world);
+    struct wake wake;
+    while (!world->failed && world->phase != PHASE_DONE && heap_pop(&world->heap, &wake)) {
+        world->now_us = wake.at_us;
+        world_dispatch(world, &wake);
+        alloc_free(wake.memory);
+    }
+    memset(ret_result, 0, sizeof(*ret_result));
+    ret_result->operations = world->ops_len;
+    ret_result->acknowledged = world->acked_len;
+    ret_result->settled_ms = world->settled_us / 1000;
+    ret_result->virtual_ms = world->now_us / 1000;
+    world_close(world);
+    if (alloc_live() != live + 1) {
+        world_fail(world, "memory", "%" PRId64 " allocations are left", alloc_live() - live - 1);
+    }
+    ret_result->failed = world->failed;
+    memcpy(ret_result->failure, world->failure, FAILURE_MAX);
+    ret_result->trace_hash = trace->hash;
+    alloc_free(world);
+}

@@ -1,0 +1,50 @@
+/*
+ * The whole cluster at a glance: the arbiter's view, and what each node of it says of itself. Asks
+ * all nodes at once; one that does not answer in time is down.
+ */
+#ifndef KVCTL_CLUSTER_H
+#define KVCTL_CLUSTER_H
+
+#include "session.h"
+
+/* A node that is not up has zeros and empty texts behind `reason`. */
+struct cluster_node {
+    char *name;
+    char *role; /* in the view: "primary", "secondary", "candidate" */
+    char **uris;
+    uint32_t uris_len;
+    struct outcome outcome; /* of asking it */
+    bool is_up;
+    char *reason; /* why it is not up; "" when it is */
+    struct kv_position position;
+    uint64_t durable_index;
+    uint64_t committed_index;
+    uint64_t keys;
+    uint64_t digest;
+    char *persist_plugin;
+    char *persist_state;
+    char *persist_error;
+    char **counter_names;
+    uint64_t *counter_values;
+    uint32_t counters_len;
+};
+
+struct cluster {
+    uint64_t id;
+    uint64_t view;
+    char *primary; /* its name; "" when there is none */
+    struct cluster_node *nodes;
+    uint32_t nodes_len;
+};
+
+/* Asks the arbiter within the session's usual timeout, then each node for at most node_ms. On KV_OK
+ * in ret_outcome->status, *ret_cluster is to be closed. */
+void cluster_ask(struct session *session, uint32_t node_ms, struct outcome *ret_outcome,
+                 struct cluster *ret_cluster);
+
+void cluster_close(struct cluster *cluster);
+
+/* The node of that name; NULL: none. */
+const struct cluster_node *cluster_find(const struct cluster *cluster, const char *name);
+
+#endif

@@ -1,0 +1,120 @@
+#include "session.h"
+
+#include "kvctl.h"
+
+#include <string.h>
+
+int session_make_client(uv_loop_t *loop, const struct options *options,
+                        struct kv_client **ret_client)
+{
+    struct kv_client_options client_options = {
+        .arbiter_uri = options->arbiter,
+        .plugin_folder = options->plugins,
+        .timeout_ms = (uint32_t)options->timeout_ms,
+        .inflight_max = 131072,
+        .inflight_bytes_max = 256u * 1024u * 1024u,
+    };
+    char error[512] = "";
+    int32_t status = kv_client_create(loop, &client_options, ret_client, error);
+    if (status != KV_OK) {
+        output_error("cannot talk to %s: %s", options->arbiter, error);
+        return EXIT_USAGE;
+    }
+    return EXIT_DONE;
+}
+
+int session_open(struct session *session, const struct options *options)
+{
+    memset(session, 0, sizeof(*session));
+    int error = uv_loop_init(&session->loop);
+    if (error != 0) {
+        output_error("cannot start: %s", uv_strerror(error));
+        return EXIT_FAILED;
+    }
+    int status = session_make_client(&session->loop, options, &session->client);
+    if (status != EXIT_DONE) {
+        uv_run(&session->loop, UV_RUN_DEFAULT);
+        uv_loop_close(&session->loop);
+        return status;
+    }
+    uv_timer_init(&session->loop, &session->pause);
+    session->pause.data = session;
+    return EXIT_DONE;
+}
+
+static void session_on_closed(void *ctx)
+{
+    struct session *session = ctx;
+    session->is_closed = true;
+}
+
+void session_close(struct session *session)
+{
+    uv_close((uv_handle_t *)&session->pause, NULL);
+    kv_client_close(session->client, session_on_closed, session);
+    session_wait(session, &session->is_closed);
+    uv_run(&session->loop, UV_RUN_DEFAULT);
+    uv_loop_close(&session->loop);
+}
+
+void session_wait(struct session *session, const bool *is_done)
+{
+    while (!*is_done) {
+        uv_run(&session->loop, UV_RUN_ONCE);
+    }
+}
+
+static void session_on_pause_over(uv_timer_t *timer)
+{
+    struct session *session = timer->data;
+    session->is_paused_enough = true;
+}
+
+void session_pause(struct session *session, uint64_t pause_ms)
+{
+    session->is_paused_enough = false;
+    uv_update_time(&session->loop);
+    uv_timer_start(&session->pause, session_on_pause_over, pause_ms, 0);
+    session_wait(session, &session->is_paused_enough);
+}
+
+void session_on_answer(void *ctx, const struct kv_answer *answer)
+{
+    outcome_take(ctx, answer);
+}
+
+void session_finish(struct session *session, int32_t status, struct outcome *outcome)
+{
+    if (status != KV_OK) {
+        outcome_refuse(outcome, status);
+        return;
+    }
+    session_wait(session, &outcome->is_done);
+}
+
+struct node_search {
+    struct outcome outcome;
+    const char *node;
+    bool is_found;
+};
+
+static void session_on_view(void *ctx, const struct kv_answer *answer)
+{
+    struct node_search *search = ctx;
+    outcome_take(&search->outcome, answer);
+    for (uint32_t i = 0; i < answer->nodes_len; i++) {
+        search->is_found |= strcmp(answer->nodes[i].name, search->node) == 0;
+    }
+}
+
+bool session_lacks_node(struct session *session, const char *node)
+{
+    struct node_search search = {.node = node};
+    session_finish(session, kv_client_view(session->client, 0, session_on_view, &search),
+                   &search.outcome);
+    if (search.outcome.status != KV_OK || search.is_found) {
+        return false;
+    }
+    output_error("no node '%s' in the view", node);
+    return true;
+}

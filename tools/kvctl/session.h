@@ -1,0 +1,48 @@
+/*
+ * A loop with one client on it, and the way a verb waits for an answer.
+ */
+#ifndef KVCTL_SESSION_H
+#define KVCTL_SESSION_H
+
+#include "options.h"
+#include "output.h"
+
+#include <kvnode/client.h>
+#include <uv.h>
+
+struct session {
+    uv_loop_t loop;
+    struct kv_client *client;
+    uv_timer_t pause;
+    bool is_paused_enough;
+    bool is_closed;
+};
+
+/* Makes the client; connects to nobody yet. Returns an exit status; reports the error itself. */
+int session_open(struct session *session, const struct options *options);
+
+/* Ends what is outstanding and frees everything. All other handles of the loop must be closing. */
+void session_close(struct session *session);
+
+/* Makes a client as the options say. Returns an exit status; reports the error itself. */
+int session_make_client(uv_loop_t *loop, const struct options *options,
+                        struct kv_client **ret_client);
+
+/* Runs the loop until *is_done. */
+void session_wait(struct session *session, const bool *is_done);
+
+/* Runs the loop for so long. */
+void session_pause(struct session *session, uint64_t pause_ms);
+
+/* Waits for the answer to a request whose callback calls outcome_take(). status: what the kv_client_
+ * call returned. */
+void session_finish(struct session *session, int32_t status, struct outcome *outcome);
+
+/* A kv_answer_fn whose ctx is the outcome. */
+void session_on_answer(void *ctx, const struct kv_answer *answer);
+
+/* Whether the view, asked now, has no node of that name; then says so on stderr. To be asked when a
+ * request that names a node is answered with KV_E_NOT_FOUND, which may mean the key or the node. */
+bool session_lacks_node(struct session *session, const char *node);
+
+#endif
