@@ -1,6 +1,6 @@
 /*
  * The state of one client and what its parts share. Internal to the client library, loop thread.
- * core/logic's headers come first: <uv.h> brings a NAME_MAX of its own.
+ * core/logic's headers come first: <uv.h> brings a NODE_NAME_MAX of its own.
  */
 #ifndef CLIENT_STATE_H
 #define CLIENT_STATE_H

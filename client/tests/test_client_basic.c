@@ -207,6 +207,28 @@ static void test_unknown_nodes(void **state)
     fake_close(&fake);
 }
 
+/* Of a node's addresses the first whose transport is there is used. */
+static void test_address_of_an_unknown_transport(void **state)
+{
+    (void)state;
+    struct fake fake;
+    struct outcome update = {0}, named = {0};
+    fake_init(&fake, 2);
+    for (uint32_t i = 0; i < 2; i++) {
+        struct member *member = &fake.view.members[i];
+        memcpy(member->uris[1], member->uris[0], sizeof(member->uris[0]));
+        snprintf(member->uris[0], sizeof(member->uris[0]), "pigeon://loft:%u", i);
+        member->uris_len = i == 0 ? 2 : 1;
+    }
+    fake_client(&fake, NULL);
+    kv_client_insert(fake.client, "k", 1, "v", 1, 0, outcome_on_answer, &update);
+    expect(&fake, &update, KV_OK);
+    kv_client_get(fake.client, "n2", "k", 1, 0, 200, outcome_on_answer, &named);
+    expect(&fake, &named, KV_E_UNREACHABLE);
+    assert_non_null(strstr(named.reason, "pigeon"));
+    fake_close(&fake);
+}
+
 static bool leave_hook(void *ctx, struct fake_node *node, struct guard_link *link,
                        const struct message *message)
 {
@@ -399,6 +421,7 @@ int main(void)
         cmocka_unit_test(test_big_values_wait_for_room),
         cmocka_unit_test(test_limits),
         cmocka_unit_test(test_unknown_nodes),
+        cmocka_unit_test(test_address_of_an_unknown_transport),
         cmocka_unit_test(test_leave_refused),
         cmocka_unit_test(test_create_refuses),
         cmocka_unit_test(test_close_at_once),

@@ -573,31 +573,6 @@ static void test_member_moves_and_leaves(void **state)
     fake_close(&fake);
 }
 
-/* Of a node's addresses the first whose transport is there is used. */
-static void test_address_of_an_unknown_transport(void **state)
-{
-    (void)state;
-    struct fake fake;
-    struct script script = {0};
-    struct outcome update = {0}, named = {0};
-    fake_init(&fake, 2);
-    fake.hook = script_hook;
-    fake.hook_ctx = &script;
-    for (uint32_t i = 0; i < 2; i++) {
-        struct member *member = &fake.view.members[i];
-        memcpy(member->uris[1], member->uris[0], sizeof(member->uris[0]));
-        snprintf(member->uris[0], sizeof(member->uris[0]), "pigeon://loft:%u", i);
-        member->uris_len = i == 0 ? 2 : 1;
-    }
-    fake_client(&fake, NULL);
-    insert(&fake, 0, &update);
-    expect(&fake, &update, KV_OK);
-    get(&fake, "n2", 200, &named);
-    expect(&fake, &named, KV_E_UNREACHABLE);
-    expect_reason(&named, "pigeon");
-    fake_close(&fake);
-}
-
 /* ---- the arbiter is away ---- */
 
 static void test_arbiter_away_with_a_known_view(void **state)
@@ -701,7 +676,6 @@ int main(void)
         cmocka_unit_test(test_primary_freezes),
         cmocka_unit_test(test_no_primary),
         cmocka_unit_test(test_member_moves_and_leaves),
-        cmocka_unit_test(test_address_of_an_unknown_transport),
         cmocka_unit_test(test_arbiter_away_with_a_known_view),
         cmocka_unit_test(test_arbiter_comes_late),
         cmocka_unit_test(test_arbiter_loses_a_question),

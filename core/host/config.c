@@ -282,7 +282,7 @@ static void config_read_node(struct config_file *file, struct config *config)
         config_file_mistake(file, config_setting_get_member(group, "name"),
                             "node.name must be 1 to %d letters, digits, '-', '_' and '.', not "
                             "\"%.80s\"",
-                            NAME_MAX, name);
+                            NODE_NAME_MAX, name);
         name = NULL;
     }
     if (arbiter != NULL) {
@@ -291,7 +291,7 @@ static void config_read_node(struct config_file *file, struct config *config)
     }
     config->node.name = config_copy(name == NULL ? "" : name);
     config->node.arbiter = config_copy(arbiter == NULL ? "" : arbiter);
-    char path[NAME_MAX + sizeof("data/")];
+    char path[NODE_NAME_MAX + sizeof("data/")];
     snprintf(path, sizeof(path), "data/%s", config->node.name);
     config->node.data = config_copy(data == NULL ? path : data);
     config_read_roles(file, group, config);

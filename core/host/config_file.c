@@ -197,6 +197,7 @@ static void config_scan_comment(struct config_scan *scan, bool is_block)
 
 static void config_scan_string(struct config_scan *scan)
 {
+    int first_line = scan->line;
     scan->is_line_start = false;
     scan->at++;
     while (scan->at < scan->len && config_scan_peek(scan, 0) != '"') {
@@ -205,7 +206,12 @@ static void config_scan_string(struct config_scan *scan)
         }
         config_scan_step(scan);
     }
-    scan->at += scan->at < scan->len ? 1 : 0;
+    if (scan->at == scan->len) {
+        config_file_mistake_at(scan->file, scan->path, first_line,
+                               "a text begins here and does not end; put a quote behind it");
+    } else {
+        scan->at++;
+    }
 }
 
 /* @include "NAME": remembers the file. */

@@ -57,8 +57,7 @@ static const char *const guard_fault_texts[GUARD_FAULTS_LEN] = {
     [GUARD_FAULT_THREAD] = "it called back from a thread that is not the loop's",
     [GUARD_FAULT_STOPPED] = "it called back after on_stopped or before start, or stopped unasked",
     [GUARD_FAULT_STOPPING] = "it announced a peer after stop()",
-    [GUARD_FAULT_ACCEPT] = "it announced a peer without a link, without a proper address, or above "
-                           "the limit of links",
+    [GUARD_FAULT_ACCEPT] = "it announced a peer without link or address, or above links_max",
     [GUARD_FAULT_UP] = "it called on_up for a link that is up",
     [GUARD_FAULT_NOT_UP] = "it called back for a link that is not up",
     [GUARD_FAULT_MESSAGE] = "it delivered a message above message_max or without bytes",

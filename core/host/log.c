@@ -11,7 +11,7 @@
 static struct {
     uint32_t level;
     int fd;
-    char node[NAME_MAX + 1];
+    char node[NODE_NAME_MAX + 1];
 } log_state = {KV_LOG_INFO, STDERR_FILENO, ""};
 
 static const char *const log_names[] = {

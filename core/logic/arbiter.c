@@ -279,7 +279,7 @@ static void arbiter_add(struct arbiter *arbiter, const struct message *join)
 
 static bool arbiter_name_is_free(struct arbiter *arbiter, uint64_t link, const struct message *join)
 {
-    char name[NAME_MAX + 1] = {0};
+    char name[NODE_NAME_MAX + 1] = {0};
     memcpy(name, join->body.join.name.at, join->body.join.name.len);
     const struct member *other = view_find_name(&arbiter->view, name);
     if (other == NULL || other->node == join->sender) {
@@ -399,7 +399,7 @@ static void arbiter_on_leave_of_other(struct arbiter *arbiter, uint64_t link,
 
 static void arbiter_on_leave(struct arbiter *arbiter, uint64_t link, const struct message *message)
 {
-    char name[NAME_MAX + 1] = {0};
+    char name[NODE_NAME_MAX + 1] = {0};
     memcpy(name, message->body.leave.name.at, message->body.leave.name.len);
     const struct member *member = view_find_name(&arbiter->view, name);
     if (message->body.leave.request != 0) {

@@ -7,7 +7,7 @@
 #define LOGIC_LIMITS_H
 
 #define MEMBERS_MAX 64  /* replicas in a view, candidates included */
-#define NAME_MAX    63  /* bytes of a node's name; letters, digits, '-', '_', '.' */
+#define NODE_NAME_MAX    63  /* bytes of a node's name; letters, digits, '-', '_', '.' */
 #define URIS_MAX    4   /* addresses that one node listens on */
 #define URI_MAX     255 /* bytes of one of them */
 #define TEXT_MAX    255 /* bytes of a reason given to a person */

@@ -32,11 +32,11 @@ static size_t message_status_result_size(const struct message *message)
 {
     size_t size = 8 + 1 + 1 + 16 + 8 + 8 + 8 + 8 + 4;
     size += message_view_size(message->body.status_result.name);
-    size += message_view_size(message_cut(message->body.status_result.persist_plugin, NAME_MAX));
+    size += message_view_size(message_cut(message->body.status_result.persist_plugin, NODE_NAME_MAX));
     size += message_view_size(message_cut(message->body.status_result.persist_error, TEXT_MAX));
     for (uint32_t i = 0; i < message->body.status_result.counters_len; i++) {
         struct bytes_view name = message->body.status_result.counters[i].name;
-        size += message_view_size(message_cut(name, NAME_MAX)) + 8;
+        size += message_view_size(message_cut(name, NODE_NAME_MAX)) + 8;
     }
     return size;
 }
@@ -236,12 +236,12 @@ static void message_encode_status_result(const struct message *message, struct b
     bytes_write_u64(writer, message->body.status_result.keys);
     bytes_write_u64(writer, message->body.status_result.digest);
     message_write_view(writer, message->body.status_result.name);
-    message_write_view(writer, message_cut(message->body.status_result.persist_plugin, NAME_MAX));
+    message_write_view(writer, message_cut(message->body.status_result.persist_plugin, NODE_NAME_MAX));
     message_write_view(writer, message_cut(message->body.status_result.persist_error, TEXT_MAX));
     bytes_write_u32(writer, message->body.status_result.counters_len);
     for (uint32_t i = 0; i < message->body.status_result.counters_len; i++) {
         const struct message_counter *counter = &message->body.status_result.counters[i];
-        message_write_view(writer, message_cut(counter->name, NAME_MAX));
+        message_write_view(writer, message_cut(counter->name, NODE_NAME_MAX));
         bytes_write_u64(writer, counter->value);
     }
 }
@@ -509,7 +509,7 @@ static void message_decode_status_result(struct bytes_reader *reader, struct mes
     message->body.status_result.keys = bytes_read_u64(reader);
     message->body.status_result.digest = bytes_read_u64(reader);
     message->body.status_result.name = message_read_name(reader);
-    message->body.status_result.persist_plugin = message_read_text(reader, NAME_MAX);
+    message->body.status_result.persist_plugin = message_read_text(reader, NODE_NAME_MAX);
     message->body.status_result.persist_error = message_read_text(reader, TEXT_MAX);
     uint32_t counters_len = bytes_read_u32(reader);
     if (counters_len > COUNTERS_MAX) {
@@ -517,7 +517,7 @@ static void message_decode_status_result(struct bytes_reader *reader, struct mes
     }
     message->body.status_result.counters_len = counters_len;
     for (uint32_t i = 0; i < counters_len && !reader->failed; i++) {
-        message->body.status_result.counters[i].name = message_read_text(reader, NAME_MAX);
+        message->body.status_result.counters[i].name = message_read_text(reader, NODE_NAME_MAX);
         message->body.status_result.counters[i].value = bytes_read_u64(reader);
     }
 }

@@ -233,7 +233,7 @@ struct message {
 size_t message_size(const struct message *message);
 
 /* Writes the message and returns message_size(); capacity too small is our mistake. Texts for
- * people are cut to TEXT_MAX bytes, names of plugins and counters to NAME_MAX. A Snapshot's records
+ * people are cut to TEXT_MAX bytes, names of plugins and counters to NODE_NAME_MAX. A Snapshot's records
  * stand at the message's end without a length of their own, so that they may be sent as further
  * slices: with snapshot.records.at NULL, neither message_size() nor message_encode() counts
  * snapshot.records.len; only what comes before the records is written. */

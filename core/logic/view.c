@@ -37,7 +37,7 @@ uint32_t view_in_sync_len(const struct view *view)
 
 bool view_name_valid(const char *name, size_t len)
 {
-    if (len == 0 || len > NAME_MAX) {
+    if (len == 0 || len > NODE_NAME_MAX) {
         return false;
     }
     for (size_t i = 0; i < len; i++) {

@@ -20,7 +20,7 @@ struct member {
     uint64_t joined;      /* number of the view in which it became a candidate: names the session */
     uint8_t state;        /* enum member_state */
     uint8_t uris_len;     /* 1 to URIS_MAX */
-    char name[NAME_MAX + 1];
+    char name[NODE_NAME_MAX + 1];
     char uris[URIS_MAX][URI_MAX + 1];
 };
 
@@ -34,7 +34,7 @@ struct view {
 
 /* Bytes that view_encode() needs at most. */
 #define VIEW_BYTES_MAX \
-    (32u + MEMBERS_MAX * (3u * 8u + 2u + 4u + NAME_MAX + URIS_MAX * (4u + URI_MAX)))
+    (32u + MEMBERS_MAX * (3u * 8u + 2u + 4u + NODE_NAME_MAX + URIS_MAX * (4u + URI_MAX)))
 
 /* NULL when the node is no member. */
 const struct member *view_find(const struct view *view, uint64_t node);
@@ -49,7 +49,7 @@ void view_encode(const struct view *view, struct bytes_writer *writer);
 /* KV_OK, or KV_E_MALFORMED: *ret_view is then undefined. Takes exactly the bytes given. */
 int32_t view_decode(const void *bytes, size_t len, struct view *ret_view);
 
-/* True for 1 to NAME_MAX bytes of letters, digits, '-', '_' and '.'. */
+/* True for 1 to NODE_NAME_MAX bytes of letters, digits, '-', '_' and '.'. */
 bool view_name_valid(const char *name, size_t len);
 
 /* True for 1 to URI_MAX bytes without a NUL; what they mean is the transport's business. */

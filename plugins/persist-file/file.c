@@ -231,8 +231,8 @@ static int32_t file_apply(void *self, const struct kv_record *records, uint32_t 
                           struct kv_position position, uint32_t *results)
 {
     struct store *store = self;
-    if (!store->is_open || count == 0) {
-        store_log(store, KV_LOG_ERROR, "apply() needs an open store and at least one record");
+    if (!store->is_open) {
+        store_log(store, KV_LOG_ERROR, "apply() needs an open store");
         return KV_E_INVALID;
     }
     if (store->failed) {

@@ -22,6 +22,7 @@ enum wake_kind {
     WAKE_FAULT,      /* something bad happens */
     WAKE_HEAL,       /* serial: of the fault that ends; 0: all of them */
     WAKE_DUE,        /* serial: of a request that must be answered by now */
+    WAKE_SCAN,       /* index: machine, serial: cursor: the complete scan goes on there */
     WAKE_SETTLE,     /* is all in order again? */
 };
 

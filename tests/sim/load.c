@@ -57,13 +57,18 @@ static uint32_t load_add(struct world *world, uint32_t client, uint8_t type, uin
     return world->ops_len++;
 }
 
+/* Older requests need not be looked at any more. */
+static bool is_recent(const struct world *world, uint32_t op)
+{
+    return world->ops[op].sent_us + REUSE_AFTER_MS * 1000u > world->now_us;
+}
+
 /* May an answer to that id still come? Ids may be used again, but not before that. */
 static bool request_is_open(const struct world *world, uint32_t client, uint64_t request)
 {
-    for (uint32_t i = world->ops_len; i-- > 0 && i + 2000 > world->ops_len;) {
+    for (uint32_t i = world->ops_len; i-- > 0 && is_recent(world, i);) {
         const struct operation *op = &world->ops[i];
-        if (op->client == client && op->request == request &&
-            op->sent_us + REUSE_AFTER_MS * 1000u > world->now_us) {
+        if (op->client == client && op->request == request) {
             return true;
         }
     }
@@ -174,6 +179,10 @@ static void load_get(struct world *world, uint32_t client, uint32_t machine)
 
 void load_scan(struct world *world, uint32_t machine, uint64_t cursor)
 {
+    if (!load_conn(world, 0, machine)->up && world->phase == PHASE_READ) {
+        heap_push(&world->heap, world->now_us + 50000, WAKE_SCAN, machine, cursor, NULL);
+        return;
+    }
     uint32_t index = load_add(world, 0, MESSAGE_SCAN, machine);
     struct operation *op = &world->ops[index];
     op->request = load_request(world, 0);
@@ -225,7 +234,7 @@ static uint32_t load_draw_machine(struct world *world)
 static void load_give_up(struct world *world, uint32_t client)
 {
     world->clients[client].outstanding = 0;
-    for (uint32_t i = world->ops_len; i-- > 0 && i + 2000 > world->ops_len;) {
+    for (uint32_t i = world->ops_len; i-- > 0 && is_recent(world, i);) {
         struct operation *op = &world->ops[i];
         if (op->client != client || !op->open) {
             continue;
@@ -309,7 +318,7 @@ void load_on_packet(struct world *world, uint32_t client, const struct packet *p
     if (message_decode(packet->bytes, packet->len, message) != KV_OK) {
         goto out;
     }
-    for (uint32_t i = world->ops_len; i-- > 0 && i + 2000 > world->ops_len;) {
+    for (uint32_t i = world->ops_len; i-- > 0 && is_recent(world, i);) {
         struct operation *op = &world->ops[i];
         if (op->client == client && op->open && op->request == message->body.request.request) {
             op->open = false;

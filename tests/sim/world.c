@@ -224,6 +224,9 @@ static void world_dispatch(struct world *world, const struct wake *wake)
     case WAKE_DUE:
         check_answers_on_due(world, wake->serial);
         break;
+    case WAKE_SCAN:
+        load_scan(world, wake->index, wake->serial);
+        break;
     case WAKE_SETTLE:
         world_on_settle(world, wake);
         break;

@@ -10,8 +10,7 @@
 /* Buckets per power of two, and powers of two: values up to 2^40 (12 days in microseconds). */
 #define HISTOGRAM_SUB_BITS 6u
 #define HISTOGRAM_TOP_BITS 40u
-#define HISTOGRAM_BUCKETS \
-    ((HISTOGRAM_TOP_BITS - HISTOGRAM_SUB_BITS + 1u) << HISTOGRAM_SUB_BITS)
+#define HISTOGRAM_BUCKETS  ((HISTOGRAM_TOP_BITS - HISTOGRAM_SUB_BITS + 1u) << HISTOGRAM_SUB_BITS)
 
 /* Zero it before first use. */
 struct histogram {

@@ -31,7 +31,8 @@ void keys_busy_close(struct keys_busy *keys);
 /* Whether the entry is the only one of its key, and may go at once. */
 bool keys_busy_add(struct keys_busy *keys, struct busy_key *entry, const void *key, size_t len);
 
-/* Takes out an entry that was allowed to go. Returns the one behind it, which may go now, or NULL. */
+/* Takes out an entry that was allowed to go. Returns the one behind it, which may go now, or NULL.
+ */
 struct busy_key *keys_busy_remove(struct keys_busy *keys, struct busy_key *entry);
 
 #endif

@@ -22,12 +22,18 @@ struct option_spec {
     uint32_t verbs; /* bits of those that know it */
 };
 
-#define FLAG(name, member, verbs) \
-    {name, OPTION_FLAG, offsetof(struct options, member), 0, 0, verbs}
-#define TEXT(name, member, verbs) \
-    {name, OPTION_TEXT, offsetof(struct options, member), 0, 0, verbs}
-#define NUMBER(name, member, min, max, verbs) \
-    {name, OPTION_NUMBER, offsetof(struct options, member), min, max, verbs}
+#define FLAG(name, member, verbs)                                        \
+    {                                                                    \
+        name, OPTION_FLAG, offsetof(struct options, member), 0, 0, verbs \
+    }
+#define TEXT(name, member, verbs)                                        \
+    {                                                                    \
+        name, OPTION_TEXT, offsetof(struct options, member), 0, 0, verbs \
+    }
+#define NUMBER(name, member, min, max, verbs)                                  \
+    {                                                                          \
+        name, OPTION_NUMBER, offsetof(struct options, member), min, max, verbs \
+    }
 
 static const struct option_spec option_specs[] = {
     FLAG("-h", help, ANY_VERB),
@@ -116,8 +122,9 @@ static bool options_parse_number(const struct option_spec *spec, const char *tex
     unsigned long long number = strtoull(text, &end, 10);
     bool is_number = text[0] >= '0' && text[0] <= '9' && *end == '\0';
     if (!is_number || errno == ERANGE || number < spec->min || number > spec->max) {
-        snprintf(ret_error, OPTIONS_ERROR_MAX, "%s takes a whole number from %llu to %llu, not '%.80s'",
-                 spec->name, (unsigned long long)spec->min, (unsigned long long)spec->max, text);
+        snprintf(ret_error, OPTIONS_ERROR_MAX,
+                 "%s takes a whole number from %llu to %llu, not '%.80s'", spec->name,
+                 (unsigned long long)spec->min, (unsigned long long)spec->max, text);
         return false;
     }
     *ret_number = number;

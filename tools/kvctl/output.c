@@ -61,8 +61,8 @@ int outcome_exit(int32_t status)
 const char *outcome_word(int32_t status)
 {
     static const char *const words[] = {
-        [EXIT_DONE] = "ok",         [EXIT_NOT_FOUND] = "not_found",
-        [EXIT_USAGE] = "usage",     [EXIT_FAILED] = "failed",
+        [EXIT_DONE] = "ok",           [EXIT_NOT_FOUND] = "not_found",
+        [EXIT_USAGE] = "usage",       [EXIT_FAILED] = "failed",
         [EXIT_REJECTED] = "rejected", [EXIT_UNREACHABLE] = "unreachable",
     };
     return words[outcome_exit(status)];

@@ -66,8 +66,8 @@ void progress_format(char ret_line[PROGRESS_LINE_MAX], const char *what, uint64_
              what, bar, (uint32_t)(part * 100.0), count, rate, left);
 }
 
-static void progress_draw(struct progress *progress, uint64_t done, uint64_t total,
-                          uint64_t count, uint64_t now_ns)
+static void progress_draw(struct progress *progress, uint64_t done, uint64_t total, uint64_t count,
+                          uint64_t now_ns)
 {
     char line[PROGRESS_LINE_MAX];
     progress_format(line, progress->what, done, total, count,

@@ -39,6 +39,8 @@ int session_open(struct session *session, const struct options *options)
     }
     uv_timer_init(&session->loop, &session->pause);
     session->pause.data = session;
+    uv_signal_init(&session->loop, &session->interrupt);
+    session->interrupt.data = session;
     return EXIT_DONE;
 }
 
@@ -51,6 +53,7 @@ static void session_on_closed(void *ctx)
 void session_close(struct session *session)
 {
     uv_close((uv_handle_t *)&session->pause, NULL);
+    uv_close((uv_handle_t *)&session->interrupt, NULL);
     kv_client_close(session->client, session_on_closed, session);
     session_wait(session, &session->is_closed);
     uv_run(&session->loop, UV_RUN_DEFAULT);
@@ -76,6 +79,24 @@ void session_pause(struct session *session, uint64_t pause_ms)
     uv_update_time(&session->loop);
     uv_timer_start(&session->pause, session_on_pause_over, pause_ms, 0);
     session_wait(session, &session->is_paused_enough);
+}
+
+static void session_on_signal(uv_signal_t *handle, int signal_number)
+{
+    (void)signal_number;
+    struct session *session = handle->data;
+    uv_signal_stop(handle);
+    session->is_interrupted = true;
+    if (session->on_interrupt != NULL) {
+        session->on_interrupt(session->interrupt_ctx);
+    }
+}
+
+void session_catch_interrupt(struct session *session, void (*on_interrupt)(void *ctx), void *ctx)
+{
+    session->on_interrupt = on_interrupt;
+    session->interrupt_ctx = ctx;
+    uv_signal_start(&session->interrupt, session_on_signal, SIGINT);
 }
 
 void session_on_answer(void *ctx, const struct kv_answer *answer)

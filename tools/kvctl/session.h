@@ -15,6 +15,10 @@ struct session {
     struct kv_client *client;
     uv_timer_t pause;
     bool is_paused_enough;
+    uv_signal_t interrupt;
+    bool is_interrupted;
+    void (*on_interrupt)(void *ctx);
+    void *interrupt_ctx;
     bool is_closed;
 };
 
@@ -34,8 +38,12 @@ void session_wait(struct session *session, const bool *is_done);
 /* Runs the loop for so long. */
 void session_pause(struct session *session, uint64_t pause_ms);
 
-/* Waits for the answer to a request whose callback calls outcome_take(). status: what the kv_client_
- * call returned. */
+/* From now on the first Ctrl-C (SIGINT) does not end the process but sets is_interrupted
+ * and calls on_interrupt, which may be NULL. A second Ctrl-C ends it. */
+void session_catch_interrupt(struct session *session, void (*on_interrupt)(void *ctx), void *ctx);
+
+/* Waits for the answer to a request whose callback calls outcome_take(). status: what the
+ * kv_client_ call returned. */
 void session_finish(struct session *session, int32_t status, struct outcome *outcome);
 
 /* A kv_answer_fn whose ctx is the outcome. */

@@ -155,8 +155,16 @@ struct row {
 };
 
 static const char *const column_titles[COLUMNS_LEN] = {
-    "NODE",          "ROLE", "STATE",  "POSITION (view/index)", "DURABLE (index)",
-    "COMMITTED (index)", "LAG (updates)", "KEYS",   "DIGEST",   "PERSISTENCE",
+    "NODE",
+    "ROLE",
+    "STATE",
+    "POSITION (view/index)",
+    "DURABLE (index)",
+    "COMMITTED (index)",
+    "LAG (updates)",
+    "KEYS",
+    "DIGEST",
+    "PERSISTENCE",
     "LISTEN",
 };
 

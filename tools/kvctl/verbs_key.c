@@ -128,10 +128,10 @@ int verb_get(struct kvctl *ctl)
     const char *key = ctl->options.args[0];
     const char *node = ctl->options.node;
     struct get_answer get = {0};
-    session_finish(&ctl->session,
-                   kv_client_get(ctl->session.client, node, key, strlen(key), 0, 0, key_on_value,
-                                 &get),
-                   &get.outcome);
+    session_finish(
+        &ctl->session,
+        kv_client_get(ctl->session.client, node, key, strlen(key), 0, 0, key_on_value, &get),
+        &get.outcome);
     json_t *value = json_object();
     int status = EXIT_REJECTED;
     if (get.outcome.status == KV_E_NOT_FOUND && node != NULL &&

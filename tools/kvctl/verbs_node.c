@@ -20,9 +20,9 @@ int verb_leave(struct kvctl *ctl)
 {
     const char *node = ctl->options.args[0];
     struct outcome outcome = {0};
-    session_finish(
-        &ctl->session,
-        kv_client_leave(ctl->session.client, node, 0, session_on_answer, &outcome), &outcome);
+    session_finish(&ctl->session,
+                   kv_client_leave(ctl->session.client, node, 0, session_on_answer, &outcome),
+                   &outcome);
     if (outcome.status == KV_E_NOT_FOUND) {
         /* Status 1 is about keys; nothing was executed here. */
         outcome.status = KV_E_REJECTED;

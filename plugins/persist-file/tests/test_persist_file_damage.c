@@ -369,6 +369,48 @@ static void test_leftovers(void **state)
     assert_true(kit_file_exists(fixture->broken, "segment-7"));
 }
 
+/* A crash in the middle of a roll-over: segment 2 is there and empty, segment 1 has no seal yet, a
+ * torn one, or one that is followed by preallocated zeros. */
+static void test_unfinished_roll_over(void **state)
+{
+    struct fixture *fixture = *state;
+    static const char second[] = "segment-000000000002";
+    struct kv_host *host = &fixture->host.table;
+    struct format_file file;
+    uint8_t header[FORMAT_FILE_HEADER_LEN + 1] = {0};
+    uint32_t salt;
+    size_t len;
+    make(fixture, &one_file, 5);
+    uint8_t *bytes = kit_file_read(fixture->path, first, &len);
+    assert_null(format_file_decode(host, bytes, &file, &salt));
+    uint8_t *sealed = calloc(1, len + FORMAT_BATCH_HEADER_LEN + 1000);
+    struct format_batch seal = {
+        .kind = FORMAT_BATCH_SEAL, .sequence = file.first_sequence + 5, .position = {1, 5}};
+    memcpy(sealed, bytes, len);
+    format_batch_encode(host, &seal, salt, sealed + len);
+    file.number = 2;
+    file.first_sequence += 5;
+    (void)format_file_encode(host, &file, header);
+    size_t lens[] = {len, len + 1, len + FORMAT_BATCH_HEADER_LEN - 1, len + FORMAT_BATCH_HEADER_LEN,
+                     len + FORMAT_BATCH_HEADER_LEN + 1000};
+    for (size_t i = 0; i < sizeof(lens) / sizeof(lens[0]); i++) {
+        kit_host_clear(&fixture->host);
+        kit_file_write(fixture->broken, first, sealed, lens[i]);
+        kit_file_write(fixture->broken, second, header, FORMAT_FILE_HEADER_LEN);
+        expect_content(fixture, &one_file, 5);
+    }
+    /* Not empty, or not the next: no roll-over leaves that. */
+    kit_file_write(fixture->broken, first, bytes, len);
+    kit_file_write(fixture->broken, second, header, FORMAT_FILE_HEADER_LEN + 1);
+    expect_refusal(fixture, first, "end of the file");
+    file.first_sequence++;
+    (void)format_file_encode(host, &file, header);
+    kit_file_write(fixture->broken, second, header, FORMAT_FILE_HEADER_LEN);
+    expect_refusal(fixture, first, "end of the file");
+    free(sealed);
+    free(bytes);
+}
+
 /* A checksum that is right over records that are not: never read beyond the batch. */
 static void test_well_summed_nonsense(void **state)
 {
@@ -409,6 +451,7 @@ int main(void)
         TEST(test_file_of_another_store),
         TEST(test_torn_with_own_image_as_value),
         TEST(test_leftovers),
+        TEST(test_unfinished_roll_over),
         TEST(test_well_summed_nonsense),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

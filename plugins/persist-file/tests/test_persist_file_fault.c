@@ -216,6 +216,10 @@ static void test_failed_write_may_be_repeated(void **state)
         if (inner->active.end + 2048 < 4096) { /* not where a roll-over may come */
             assert_int_equal(kit_apply(store, SEED, i), KV_E_IO);
             assert_true(kit_host_has(&fixture->host, "No space left on device"));
+            /* What was written of it is cut off. */
+            struct stat stat;
+            assert_int_equal(fstat(inner->active.fd, &stat), 0);
+            assert_int_equal(stat.st_size, inner->active.end);
         }
         (void)fault_end();
         assert_int_equal(kit_apply(store, SEED, i), KV_OK);

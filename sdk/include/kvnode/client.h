@@ -26,6 +26,8 @@
 extern "C" {
 #endif
 
+#pragma GCC visibility push(default) /* what the shared library exports */
+
 struct uv_loop_s; /* uv_loop_t of <uv.h> */
 struct kv_client;
 
@@ -146,6 +148,8 @@ struct kv_client_counters {
 
 void kv_client_read_counters(const struct kv_client *client,
                              struct kv_client_counters *ret_counters);
+
+#pragma GCC visibility pop
 
 #ifdef __cplusplus
 }

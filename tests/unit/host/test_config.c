@@ -298,6 +298,7 @@ static void syntax(void **state)
     (void)state;
     refused(NODE "\nlimits = { key_bytes 5 };\n", 3, "syntax error");
     refused(NODE "log_level = \"info\"; log_level = \"debug\";\n", 2, "duplicate setting");
+    refused(NODE "\n\nplugins = \"/p;\nlimits = { };\n", 4, "put a quote behind it");
     refused(NODE "limits = { inflight_bytes = 3000000000; };\n", 2, "3000000000L");
     refused(NODE "limits = { inflight_bytes = 0xffffffff; };\n", 2, "0xffffffffL");
     refused(NODE "limits = { inflight_bytes = 99999999999999999999L; };\n", 2, "64 bits");

@@ -97,7 +97,7 @@ static void test_write_and_read(void **state)
     (void)state;
     uint8_t longest[STATE_MAX];
     memset(longest, 0x5a, sizeof(longest));
-    uint8_t *got = (uint8_t *)longest;
+    uint8_t *got = longest;
     size_t len = 99;
     char error[REGISTRY_ERROR_MAX];
     assert_int_equal(registry_read(folder_fd, folder, &got, &len, error), KV_OK);
@@ -244,11 +244,11 @@ static void test_kill(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_kill, setup, teardown), /* forks: no threads yet */
         cmocka_unit_test_setup_teardown(test_write_and_read, setup, teardown),
         cmocka_unit_test_setup_teardown(test_damage_is_noticed, setup, teardown),
         cmocka_unit_test_setup_teardown(test_failed_write_keeps_the_old_state, setup, teardown),
         cmocka_unit_test_setup_teardown(test_half_written_file_is_ignored, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_kill, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
