@@ -13,7 +13,7 @@ void links_init(struct links *links, uint32_t accepted_max)
     KV_CHECK(accepted_max <= LINKS_ACCEPTED_MAX);
     *links = (struct links){.accepted_max = accepted_max};
     links->opened_capacity = LINKS_CAPACITY_MIN;
-    links->opened = alloc_zeroed(LINKS_CAPACITY_MIN, sizeof(*links->opened));
+    links->opened = alloc_zeroed(LINKS_CAPACITY_MIN, sizeof(struct link *));
 }
 
 void links_close(struct links *links)
@@ -46,7 +46,7 @@ static struct link *links_take_place(struct links *links)
         links->accepted_capacity =
             links->accepted_capacity == 0 ? LINKS_CAPACITY_MIN : links->accepted_capacity * 2;
         links->accepted =
-            alloc_resize(links->accepted, links->accepted_capacity * sizeof(*links->accepted));
+            alloc_resize(links->accepted, links->accepted_capacity * sizeof(struct link *));
     }
     link = alloc_zeroed(1, sizeof(*link));
     link->place = links->accepted_used;
@@ -92,7 +92,7 @@ static void links_grow(struct links *links)
     struct link **before = links->opened;
     uint32_t capacity_before = links->opened_capacity;
     links->opened_capacity *= 2;
-    links->opened = alloc_zeroed(links->opened_capacity, sizeof(*links->opened));
+    links->opened = alloc_zeroed(links->opened_capacity, sizeof(struct link *));
     for (uint32_t at = 0; at < capacity_before; at++) {
         if (before[at] != NULL) {
             links->opened[links_probe(links, before[at]->number)] = before[at];

@@ -27,7 +27,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define PERSIST_WORKER_PIECE_BYTES   (1024u * 1024u)
+#define PERSIST_WORKER_PIECE_BYTES   ((size_t)1024 * 1024)
 #define PERSIST_WORKER_PIECES_MAX    4u
 #define PERSIST_WORKER_REOPEN_MIN_MS 100u
 #define PERSIST_WORKER_REOPEN_MAX_MS 5000u

@@ -12,7 +12,7 @@
 #include <uv.h>
 
 #define REGISTRY_FILE      "arbiter.state"
-#define REGISTRY_BYTES_MAX (16u * 1024u * 1024u)
+#define REGISTRY_BYTES_MAX ((size_t)16 * 1024 * 1024)
 #define REGISTRY_ERROR_MAX 512u
 
 struct registry;

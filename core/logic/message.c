@@ -32,7 +32,8 @@ static size_t message_status_result_size(const struct message *message)
 {
     size_t size = 8 + 1 + 1 + 16 + 8 + 8 + 8 + 8 + 4;
     size += message_view_size(message->body.status_result.name);
-    size += message_view_size(message_cut(message->body.status_result.persist_plugin, NODE_NAME_MAX));
+    size +=
+        message_view_size(message_cut(message->body.status_result.persist_plugin, NODE_NAME_MAX));
     size += message_view_size(message_cut(message->body.status_result.persist_error, TEXT_MAX));
     for (uint32_t i = 0; i < message->body.status_result.counters_len; i++) {
         struct bytes_view name = message->body.status_result.counters[i].name;
@@ -236,7 +237,8 @@ static void message_encode_status_result(const struct message *message, struct b
     bytes_write_u64(writer, message->body.status_result.keys);
     bytes_write_u64(writer, message->body.status_result.digest);
     message_write_view(writer, message->body.status_result.name);
-    message_write_view(writer, message_cut(message->body.status_result.persist_plugin, NODE_NAME_MAX));
+    message_write_view(writer,
+                       message_cut(message->body.status_result.persist_plugin, NODE_NAME_MAX));
     message_write_view(writer, message_cut(message->body.status_result.persist_error, TEXT_MAX));
     bytes_write_u32(writer, message->body.status_result.counters_len);
     for (uint32_t i = 0; i < message->body.status_result.counters_len; i++) {

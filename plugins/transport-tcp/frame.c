@@ -18,26 +18,32 @@ static uint32_t get_u32(const uint8_t *at)
     return (uint32_t)at[0] | (uint32_t)at[1] << 8 | (uint32_t)at[2] << 16 | (uint32_t)at[3] << 24;
 }
 
-void frame_encode_preamble(uint8_t *at)
+void frame_encode_preamble(uint8_t *at, uint32_t message_max)
 {
     memcpy(at, frame_magic, sizeof frame_magic);
-    put_u32(at + sizeof frame_magic, FRAME_VERSION);
+    put_u32(at + 4, FRAME_VERSION);
+    put_u32(at + 8, message_max);
 }
 
-int32_t frame_check_preamble(const uint8_t *at, size_t len, uint32_t *ret_version)
+int32_t frame_check_preamble(const uint8_t *at, size_t len, struct frame_preamble *ret_preamble)
 {
     size_t magic_len = len < sizeof frame_magic ? len : sizeof frame_magic;
     if (memcmp(at, frame_magic, magic_len) != 0) {
         return KV_E_MALFORMED;
     }
+    if (len < 8) {
+        return KV_E_RETRY;
+    }
+    uint32_t version = get_u32(at + 4);
+    if (version != FRAME_VERSION) {
+        ret_preamble->version = version;
+        return KV_E_VERSION;
+    }
     if (len < FRAME_PREAMBLE_LEN) {
         return KV_E_RETRY;
     }
-    uint32_t version = get_u32(at + sizeof frame_magic);
-    if (version != FRAME_VERSION) {
-        *ret_version = version;
-        return KV_E_VERSION;
-    }
+    ret_preamble->version = version;
+    ret_preamble->message_max = get_u32(at + 8);
     return KV_OK;
 }
 

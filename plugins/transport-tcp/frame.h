@@ -1,5 +1,5 @@
 /*
- * The bytes on the wire: an 8-byte preamble each way, then frames (see README.md for the table).
+ * The bytes on the wire: a 12-byte preamble each way, then frames (see README.md for the table).
  *
  * Pure functions over borrowed bytes; any thread. They never allocate, never log, and never read
  * beyond the length that they are given.
@@ -10,17 +10,24 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define FRAME_PREAMBLE_LEN 8u
+#define FRAME_PREAMBLE_LEN 12u
 #define FRAME_HEADER_LEN   8u
 #define FRAME_VERSION      1u
 
-/* Writes FRAME_PREAMBLE_LEN bytes. */
-void frame_encode_preamble(uint8_t *at);
+/* Writes FRAME_PREAMBLE_LEN bytes. message_max: the longest payload that this side takes. */
+void frame_encode_preamble(uint8_t *at, uint32_t message_max);
+
+/* What a peer said of itself. */
+struct frame_preamble {
+    uint32_t version;
+    uint32_t message_max;
+};
 
 /* Looks at the first len bytes that a peer sent. KV_OK: a good preamble is there; KV_E_RETRY: good
  * so far, more bytes are needed; KV_E_MALFORMED: not a peer of ours, told as early as the first
- * wrong byte; KV_E_VERSION: *ret_version is the peer's version, which is not ours. */
-int32_t frame_check_preamble(const uint8_t *at, size_t len, uint32_t *ret_version);
+ * wrong byte; KV_E_VERSION: another version, told as soon as it is there, in ret_preamble->version.
+ */
+int32_t frame_check_preamble(const uint8_t *at, size_t len, struct frame_preamble *ret_preamble);
 
 /* Writes FRAME_HEADER_LEN bytes for a payload of len bytes with that CRC-32C. */
 void frame_encode_header(uint8_t *at, uint32_t len, uint32_t crc);

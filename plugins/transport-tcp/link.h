@@ -49,10 +49,11 @@ struct kv_link {
     void *user;
     enum link_state state;
     bool is_accepted;
-    bool is_up;        /* the host was told that it is there, and not yet that it is gone */
-    bool is_released;  /* the host closed it: no callbacks any more */
-    bool is_counted;   /* in tcp.accepted_len */
-    bool is_resolving; /* resolve_req is in flight */
+    uint32_t peer_message_max; /* bytes of one message that the peer takes, as it said */
+    bool is_up;                /* the host was told that it is there, and not yet that it is gone */
+    bool is_released;          /* the host closed it: no callbacks any more */
+    bool is_counted;           /* in tcp.accepted_len */
+    bool is_resolving;         /* resolve_req is in flight */
     bool is_socket_open;
     bool is_retiring; /* the timer is being closed: the end */
 

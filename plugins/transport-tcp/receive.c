@@ -52,16 +52,17 @@ static void reject(struct kv_link *link, int32_t reason, const char *text)
 static size_t take_preamble(struct kv_link *link, const uint8_t *bytes, size_t len)
 {
     char text[128];
-    uint32_t version = 0;
-    switch (frame_check_preamble(bytes, len, &version)) {
+    struct frame_preamble preamble = {0, 0};
+    switch (frame_check_preamble(bytes, len, &preamble)) {
     case KV_OK:
+        link->peer_message_max = preamble.message_max;
         link_become_up(link);
         return FRAME_PREAMBLE_LEN;
     case KV_E_RETRY:
         return 0;
     case KV_E_VERSION:
         snprintf(text, sizeof text, "it speaks version %" PRIu32 " of this transport, we speak %u",
-                 version, FRAME_VERSION);
+                 preamble.version, FRAME_VERSION);
         reject(link, KV_E_VERSION, text);
         return 0;
     default:

@@ -165,7 +165,8 @@ int32_t send_preamble(struct kv_link *link)
 {
     int32_t status = reserve(link->owner, &link->filling, FRAME_PREAMBLE_LEN);
     if (status == KV_OK) {
-        frame_encode_preamble(link->filling.bytes + link->filling.len);
+        frame_encode_preamble(link->filling.bytes + link->filling.len,
+                              link->owner->limits.message_max);
         link->filling.len += FRAME_PREAMBLE_LEN;
         send_write(link);
     }
@@ -179,8 +180,10 @@ int32_t send_message(struct kv_link *link, const struct kv_slice *slices, uint32
         return KV_E_CLOSED;
     }
     size_t len = 0;
+    size_t len_max = tcp->limits.message_max < link->peer_message_max ? tcp->limits.message_max
+                                                                      : link->peer_message_max;
     for (uint32_t i = 0; i < slices_len; i++) {
-        if (slices[i].len > tcp->limits.message_max - len) {
+        if (slices[i].len > len_max - len) {
             return KV_E_TOO_LARGE;
         }
         len += slices[i].len;

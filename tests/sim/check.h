@@ -34,6 +34,8 @@ bool check_converged(struct world *world, char *why, size_t why_size);
 void check_primary_on_ack(struct world *world, struct machine *machine, uint64_t view);
 void check_primary_on_view(struct world *world, struct machine *machine, const char *type,
                            uint64_t number);
+/* A message of primary or secondary whose view was over when it came changes nothing. */
+void check_primary_on_stale(struct world *world, struct machine *machine);
 void check_primary_after_step(struct world *world, struct machine *machine);
 
 /* G7, check_reads.c: a read shows the committed state of its moment. */

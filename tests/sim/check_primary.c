@@ -31,6 +31,18 @@ void check_primary_on_view(struct world *world, struct machine *machine, const c
     }
 }
 
+void check_primary_on_stale(struct world *world, struct machine *machine)
+{
+    const struct node_state *before = &machine->previous;
+    const struct node_state *now = &machine->state;
+    if (now->last.index != before->last.index || now->committed_index != before->committed_index ||
+        now->durable_index != before->durable_index || now->role != before->role) {
+        world_fail(world, "G6 one primary",
+                   "%s, in view %" PRIu64 ", has acted upon a message of an older view",
+                   machine->name, now->view);
+    }
+}
+
 void check_primary_after_step(struct world *world, struct machine *machine)
 {
     if (machine->replica && machine->state.view < machine->previous.view) {

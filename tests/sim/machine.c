@@ -318,9 +318,12 @@ void machine_on_packet(struct world *world, uint32_t index, uint64_t link,
     if (packet->op != OP_NONE) {
         check_answers_on_request(world, machine, link, packet->op);
     }
+    bool stale = false;
     struct message *message = alloc_zeroed(1, sizeof(*message));
     if (message_decode(packet->bytes, packet->len, message) == KV_OK) {
         describe_message(world, machine->name, "<-", link, message);
+        stale = (message->type == MESSAGE_SNAPSHOT || message->type == MESSAGE_SNAPSHOT_ACK) &&
+                message->view < machine->state.view;
         if (message->type == MESSAGE_LEAVE && machine->replica &&
             message->body.leave.name.len == strlen(machine->name) &&
             memcmp(message->body.leave.name.at, machine->name, strlen(machine->name)) == 0) {
@@ -333,6 +336,9 @@ void machine_on_packet(struct world *world, uint32_t index, uint64_t link,
     event.as.message.bytes = packet->bytes;
     event.as.message.len = packet->len;
     machine_step(world, machine, &event);
+    if (stale) {
+        check_primary_on_stale(world, machine);
+    }
 }
 
 void machine_on_garbage(struct world *world, struct machine *machine, uint64_t link,

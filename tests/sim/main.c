@@ -3,7 +3,8 @@
  *
  *     sim --seeds FROM..TO [--jobs N] [--seconds N] [--bug NAME]   many seeds
  *     sim --seed N [--trace] [--bug NAME]                          one
- *     sim --bugs [--within N] [--jobs N]                           is each known bug caught?
+ *     sim --bugs [--within N] [--jobs N] [--seconds N]                           is each known bug
+ * caught?
  *
  * Exit status: 0 all passed (--bugs: all caught), 1 not so, 2 usage.
  */
@@ -41,7 +42,7 @@ static int usage(void)
 {
     fputs("usage: sim --seeds FROM..TO [--jobs N] [--seconds N] [--bug NAME]\n"
           "       sim --seed N [--trace] [--bug NAME]\n"
-          "       sim --bugs [--within N] [--jobs N]\n",
+          "       sim --bugs [--within N] [--jobs N] [--seconds N]\n",
           stderr);
     return 2;
 }
@@ -149,6 +150,7 @@ static int run_bugs(const struct arguments *arguments)
         struct runner runner = {.from = 1,
                                 .to = arguments->within,
                                 .jobs = arguments->runner.jobs,
+                                .seconds = arguments->runner.seconds,
                                 .quiet = true,
                                 .stop_at_first = true,
                                 .bug = bug_name(bug)};

@@ -93,6 +93,31 @@ static void test_echo(void **state)
     world_close(&world);
 }
 
+/* Each side says how long a message it takes; a longer one is refused where it would be sent, and
+ * the link stays. */
+static void test_peer_message_max(void **state)
+{
+    (void)state;
+    struct world world;
+    world_init(&world);
+    struct kv_transport_limits limits = world_default_limits();
+    struct node *client = node_open(&world, &limits, NULL);
+    limits.message_max = 1000;
+    struct node *server = node_open(&world, &limits, NULL);
+    char uri[KV_URI_MAX];
+    node_listen(server, uri);
+    struct peer *peer = node_connect(client, uri);
+    WAIT_FOR(&world, peer->is_up);
+    static const char bytes[1001];
+    assert_int_equal(peer_send(peer, bytes, 1001), KV_E_TOO_LARGE);
+    assert_int_equal(peer_send(peer, bytes, 1000), KV_OK);
+    WAIT_FOR(&world, server->accepted_len == 1 && server->peers->messages_len == 1);
+    assert_true(peer->is_up);
+    node_close(client);
+    node_close(server);
+    world_close(&world);
+}
+
 /* 20 000 messages queued before one flush: in order, and with few write calls. */
 static void test_batching(void **state)
 {
@@ -346,11 +371,17 @@ static void test_200_links(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_descriptor), cmocka_unit_test(test_settings),
-        cmocka_unit_test(test_echo),       cmocka_unit_test(test_batching),
-        cmocka_unit_test(test_one_write),  cmocka_unit_test(test_reconnect),
-        cmocka_unit_test(test_dead_port),  cmocka_unit_test(test_listen_refusals),
-        cmocka_unit_test(test_names),      cmocka_unit_test(test_ipv6),
+        cmocka_unit_test(test_descriptor),
+        cmocka_unit_test(test_settings),
+        cmocka_unit_test(test_peer_message_max),
+        cmocka_unit_test(test_echo),
+        cmocka_unit_test(test_batching),
+        cmocka_unit_test(test_one_write),
+        cmocka_unit_test(test_reconnect),
+        cmocka_unit_test(test_dead_port),
+        cmocka_unit_test(test_listen_refusals),
+        cmocka_unit_test(test_names),
+        cmocka_unit_test(test_ipv6),
         cmocka_unit_test(test_200_links),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -449,11 +449,11 @@ static void test_endings_in_states(void **state)
                 world_run_ms(&world, 3);
             } else if (which >= 2) { /* handshake; up; draining */
                 fd = raw_accept(&world, listener);
-                uint8_t preamble[8];
-                assert_int_equal(raw_receive(&world, fd, preamble, 8), 8);
+                uint8_t preamble[12];
+                assert_int_equal(raw_receive(&world, fd, preamble, 12), 12);
             }
             if (which >= 3) {
-                raw_send(&world, fd, "KVTC\1\0\0\0", 8);
+                raw_send(&world, fd, "KVTC\1\0\0\0\0\0\0\1", 12);
                 WAIT_FOR(&world, peer->is_up);
             }
             if (which == 4) {

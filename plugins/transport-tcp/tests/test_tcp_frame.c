@@ -14,24 +14,28 @@
 static void test_preamble(void **state)
 {
     (void)state;
-    static const uint8_t expected[8] = {'K', 'V', 'T', 'C', 1, 0, 0, 0};
-    uint8_t bytes[8];
-    uint32_t version = 77;
-    frame_encode_preamble(bytes);
-    assert_memory_equal(bytes, expected, 8);
-    for (size_t len = 0; len < 8; len++) {
-        assert_int_equal(frame_check_preamble(bytes, len, &version), KV_E_RETRY);
+    static const uint8_t expected[12] = {'K', 'V', 'T', 'C', 1, 0, 0, 0, 0x44, 0x33, 0x22, 0x11};
+    uint8_t bytes[12];
+    struct frame_preamble preamble = {77, 78};
+    frame_encode_preamble(bytes, 0x11223344);
+    assert_memory_equal(bytes, expected, 12);
+    for (size_t len = 0; len < 12; len++) {
+        assert_int_equal(frame_check_preamble(bytes, len, &preamble), KV_E_RETRY);
     }
-    assert_int_equal(frame_check_preamble(bytes, 8, &version), KV_OK);
-    assert_int_equal(version, 77);
+    assert_int_equal(preamble.version, 77);
+    assert_int_equal(frame_check_preamble(bytes, 12, &preamble), KV_OK);
+    assert_int_equal(preamble.version, 1);
+    assert_int_equal(preamble.message_max, 0x11223344);
     bytes[5] = 2;
-    assert_int_equal(frame_check_preamble(bytes, 8, &version), KV_E_VERSION);
-    assert_int_equal(version, 0x201);
+    for (size_t len = 8; len <= 12; len++) { /* told as soon as it is there */
+        assert_int_equal(frame_check_preamble(bytes, len, &preamble), KV_E_VERSION);
+        assert_int_equal(preamble.version, 0x201);
+    }
     for (size_t wrong = 0; wrong < 4; wrong++) {
-        frame_encode_preamble(bytes);
+        frame_encode_preamble(bytes, 1);
         bytes[wrong] ^= 1;
         for (size_t len = 0; len <= 8; len++) {
-            int32_t status = frame_check_preamble(bytes, len, &version);
+            int32_t status = frame_check_preamble(bytes, len, &preamble);
             assert_int_equal(status, len > wrong ? KV_E_MALFORMED : KV_E_RETRY);
         }
     }

@@ -81,12 +81,12 @@ static void test_foreign_preambles(void **state)
     for (size_t i = 0; i < count; i++) {
         int fd = raw_connect(&f.world, f.port);
         raw_send(&f.world, fd, cases[i].bytes, cases[i].len);
-        assert_true(raw_wait_end(&f.world, fd) <= 8); /* our preamble at most */
+        assert_true(raw_wait_end(&f.world, fd) <= 12); /* our preamble at most */
         close(fd);
     }
     int fd = raw_connect(&f.world, f.port);
     raw_send(&f.world, fd, "KVTC\x09\0\0\0", 8);
-    assert_int_equal(raw_wait_end(&f.world, fd), 8);
+    assert_int_equal(raw_wait_end(&f.world, fd), 12);
     close(fd);
     assert_true(node_has_logged(f.server, "KV_E_MALFORMED"));
     assert_in_range(node_count_logged(f.server, "not a kvnode peer"), 1, count - 1);
@@ -104,7 +104,7 @@ static void test_version_is_logged(void **state)
     open_fixture(&f, NULL, NULL);
     int fd = raw_connect(&f.world, f.port);
     raw_send(&f.world, fd, "KVTC\x09\0\0\0", 8);
-    assert_int_equal(raw_wait_end(&f.world, fd), 8);
+    assert_int_equal(raw_wait_end(&f.world, fd), 12);
     close(fd);
     assert_true(node_has_logged(f.server, "speaks version 9 of this transport, we speak 1"));
     assert_true(node_has_logged(f.server, "KV_E_VERSION"));
@@ -173,7 +173,7 @@ static void test_byte_by_byte(void **state)
     int fd = raw_connect(&f.world, f.port);
     int on = 1;
     setsockopt(fd, 6, 1, &on, sizeof on); /* TCP_NODELAY */
-    static const uint8_t preamble[8] = {'K', 'V', 'T', 'C', 1, 0, 0, 0};
+    static const uint8_t preamble[12] = {'K', 'V', 'T', 'C', 1, 0, 0, 0, 0, 0, 0, 1};
     for (size_t i = 0; i < sizeof preamble; i++) {
         raw_send(&f.world, fd, preamble + i, 1);
     }
@@ -393,10 +393,10 @@ static void test_handshake_timeout(void **state)
     open_fixture(&f, &limits, settings);
     int idle = raw_connect(&f.world, f.port);
     int half = raw_connect(&f.world, f.port);
-    uint8_t preamble[8];
+    uint8_t preamble[12];
     raw_send(&f.world, half, "KVTC\1", 5);
-    assert_int_equal(raw_receive(&f.world, idle, preamble, 8), 8);
-    assert_int_equal(raw_receive(&f.world, half, preamble, 8), 8);
+    assert_int_equal(raw_receive(&f.world, idle, preamble, 12), 12);
+    assert_int_equal(raw_receive(&f.world, half, preamble, 12), 12);
     int more = raw_connect(&f.world, f.port);
     assert_int_equal(raw_wait_end(&f.world, more), 0); /* the silent ones count */
     close(more);

@@ -78,7 +78,8 @@ struct kv_transport_ops {
     /* Queues one message made of slices_len slices; they are copied or written before it returns.
      * KV_E_BUSY: queue_bytes_max reached, nothing taken, on_writable follows (a message is always
      * taken while the queue is empty); KV_E_CLOSED: the link is down, nothing taken;
-     * KV_E_TOO_LARGE: above message_max. */
+     * KV_E_TOO_LARGE: above message_max, or above what the peer takes; KV_E_NOMEM: nothing taken.
+     */
     int32_t (*send)(void *self, struct kv_link *link, const struct kv_slice *slices,
                     uint32_t slices_len);
 

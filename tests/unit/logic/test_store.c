@@ -522,6 +522,68 @@ static void test_positions_of_any_size(void **state)
     store_destroy(store);
 }
 
+/* --- memory --- */
+
+/* Values that change their size leave holes; these must not add up. Each piece of memory that a
+ * store of small pairs asks for is a chunk of 4 KiB, apart from five or so per segment. */
+static void test_holes_do_not_add_up(void **state)
+{
+    (void)state;
+    enum { LEN = 20000, ROUNDS = 12 };
+    int64_t live = alloc_live();
+    struct store *store = store_create();
+    struct rand rand = {11};
+    uint8_t value[300];
+    memset(value, 9, sizeof(value));
+    for (uint32_t round = 0; round < ROUNDS; round++) {
+        for (uint32_t i = 0; i < LEN; i++) {
+            struct kv_position position = {1, i};
+            uint32_t value_len = 100 + (uint32_t)rand_below(&rand, 200);
+            store_put(store, &i, sizeof(i), value, value_len, position);
+        }
+        double pairs_bytes = (double)store_bytes(store) + 8.0 * LEN;
+        double chunks_bytes = (double)(alloc_live() - live) * 4096.0;
+        assert_true(chunks_bytes < 1.4 * pairs_bytes);
+    }
+    for (uint32_t i = 0; i < LEN; i++) {
+        if (i % 10 != 0) {
+            assert_true(store_remove(store, &i, sizeof(i)));
+        }
+    }
+    double left_bytes = (double)store_bytes(store) + 8.0 * (LEN / 10);
+    assert_true((double)(alloc_live() - live) * 4096.0 < 2.0 * left_bytes);
+    store_destroy(store);
+    assert_int_equal(alloc_live(), live);
+}
+
+/* Pairs with memory of their own fill a segment long before its table is full. */
+static void test_many_large_values(void **state)
+{
+    (void)state;
+    enum { LEN = 3000 };
+    int64_t live = alloc_live();
+    struct store *store = store_create();
+    static uint8_t value[3000];
+    for (uint32_t i = 0; i < LEN; i++) {
+        struct kv_position position = {1, i};
+        memset(value, (int)(i % 251), sizeof(value));
+        store_put(store, &i, sizeof(i), value, 400 + i % 2600, position);
+    }
+    for (uint32_t i = 0; i < LEN; i++) {
+        struct store_entry entry;
+        memset(value, (int)(i % 251), sizeof(value));
+        assert_true(store_get(store, &i, sizeof(i), &entry));
+        assert_int_equal(entry.value_len, 400 + i % 2600);
+        assert_memory_equal(entry.value, value, entry.value_len);
+    }
+    for (uint32_t i = 0; i < LEN; i++) {
+        assert_true(store_remove(store, &i, sizeof(i)));
+    }
+    assert_true(alloc_live() - live <= 5);
+    store_destroy(store);
+    assert_int_equal(alloc_live(), live);
+}
+
 /* --- a large store --- */
 
 /* This thread's processor time: other programs on the machine do not count. */
@@ -659,6 +721,8 @@ int main(void)
         cmocka_unit_test(test_digest_is_independent_of_order_and_history),
         cmocka_unit_test(test_digest_of_known_pairs),
         cmocka_unit_test(test_positions_of_any_size),
+        cmocka_unit_test(test_holes_do_not_add_up),
+        cmocka_unit_test(test_many_large_values),
         cmocka_unit_test(test_large_store),
         cmocka_unit_test(test_large_store_worst),
     };

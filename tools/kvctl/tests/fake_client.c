@@ -7,7 +7,15 @@
 
 struct fake fake;
 
-enum fake_kind { FAKE_INSERT, FAKE_REMOVE, FAKE_GET, FAKE_SCAN, FAKE_VIEW, FAKE_STATUS, FAKE_LEAVE };
+enum fake_kind {
+    FAKE_INSERT,
+    FAKE_REMOVE,
+    FAKE_GET,
+    FAKE_SCAN,
+    FAKE_VIEW,
+    FAKE_STATUS,
+    FAKE_LEAVE
+};
 
 struct fake_request {
     enum fake_kind kind;
@@ -146,8 +154,8 @@ static void fake_answer_scan(const struct fake_request *request, struct kv_answe
         return;
     }
     uint64_t at = request->cursor;
-    uint32_t max = request->limit == 0 || request->limit > FAKE_PAGE_PAIRS ? FAKE_PAGE_PAIRS
-                                                                            : request->limit;
+    uint32_t max =
+        request->limit == 0 || request->limit > FAKE_PAGE_PAIRS ? FAKE_PAGE_PAIRS : request->limit;
     for (; at < fake.pairs_len && answer->records_len < max; at++) {
         const struct fake_pair *pair = &fake.pairs[at];
         size_t prefix_len = request->pair.key_len;
@@ -158,8 +166,7 @@ static void fake_answer_scan(const struct fake_request *request, struct kv_answe
         records[answer->records_len++] = (struct kv_record){.key = pair->key,
                                                             .key_len = (uint32_t)pair->key_len,
                                                             .value = pair->value,
-                                                            .value_len =
-                                                                (uint32_t)pair->value_len,
+                                                            .value_len = (uint32_t)pair->value_len,
                                                             .kind = KV_RECORD_INSERT};
     }
     answer->records = records;
@@ -167,8 +174,7 @@ static void fake_answer_scan(const struct fake_request *request, struct kv_answe
     answer->end = at >= fake.pairs_len;
 }
 
-static void fake_answer_view(struct kv_answer *answer,
-                             struct kv_client_node nodes[FAKE_NODES_MAX])
+static void fake_answer_view(struct kv_answer *answer, struct kv_client_node nodes[FAKE_NODES_MAX])
 {
     static const char *const uris[] = {"tcp://127.0.0.1:1234"};
     answer->status = fake.view_status;

@@ -162,8 +162,13 @@ static void base64_is_the_standard_one(void **state)
     (void)state;
     /* RFC 4648, section 10. */
     static const char *const vectors[][2] = {
-        {"", ""},         {"f", "Zg=="},         {"fo", "Zm8="},        {"foo", "Zm9v"},
-        {"foob", "Zm9vYg=="}, {"fooba", "Zm9vYmE="}, {"foobar", "Zm9vYmFy"},
+        {"", ""},
+        {"f", "Zg=="},
+        {"fo", "Zm8="},
+        {"foo", "Zm9v"},
+        {"foob", "Zm9vYg=="},
+        {"fooba", "Zm9vYmE="},
+        {"foobar", "Zm9vYmFy"},
     };
     for (size_t i = 0; i < sizeof(vectors) / sizeof(vectors[0]); i++) {
         struct buffer text = {0};
@@ -211,12 +216,9 @@ static void format_follows_the_name(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(any_bytes_survive),
-        cmocka_unit_test(tsv_is_readable),
-        cmocka_unit_test(bad_tsv_is_refused),
-        cmocka_unit_test(bad_jsonl_is_refused),
-        cmocka_unit_test(base64_is_the_standard_one),
-        cmocka_unit_test(utf8_agrees_with_json),
+        cmocka_unit_test(any_bytes_survive),          cmocka_unit_test(tsv_is_readable),
+        cmocka_unit_test(bad_tsv_is_refused),         cmocka_unit_test(bad_jsonl_is_refused),
+        cmocka_unit_test(base64_is_the_standard_one), cmocka_unit_test(utf8_agrees_with_json),
         cmocka_unit_test(format_follows_the_name),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

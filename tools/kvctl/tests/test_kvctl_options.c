@@ -140,7 +140,7 @@ static void help_needs_nothing_else(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(options_stand_anywhere), cmocka_unit_test(defaults_hold),
+        cmocka_unit_test(options_stand_anywhere),  cmocka_unit_test(defaults_hold),
         cmocka_unit_test(dashes_can_be_arguments), cmocka_unit_test(mistakes_are_named),
         cmocka_unit_test(help_needs_nothing_else),
     };

@@ -84,8 +84,8 @@ static void progress_line_says_how_far(void **state)
     (void)state;
     char line[PROGRESS_LINE_MAX];
     progress_format(line, "import", 50, 100, 1000, 2000);
-    assert_string_equal(line,
-                        "import [############............]  50%  1000 pairs  500 pairs/s  2 s left");
+    assert_string_equal(
+        line, "import [############............]  50%  1000 pairs  500 pairs/s  2 s left");
     progress_format(line, "import", 999, 1000, 999, 1000);
     assert_non_null(strstr(line, "]  99%"));
     progress_format(line, "export", 1000, 1000, 10, 1000);
