@@ -135,7 +135,7 @@ static uint8_t *segment_slot_at(const struct store_segment *segment, uint32_t sl
 {
     uint32_t chunk = segment_slot_chunk(slot);
     KV_CHECK(slot != 0 && chunk < segment->chunks_len);
-    return (uint8_t *)segment->chunks[chunk] + (slot & SEGMENT_UNITS_MASK) * SEGMENT_UNIT;
+    return (uint8_t *)segment->chunks[chunk] + (size_t)(slot & SEGMENT_UNITS_MASK) * SEGMENT_UNIT;
 }
 
 static uint32_t segment_home(const struct store_segment *segment, uint32_t tag)
@@ -205,7 +205,7 @@ static uint32_t segment_free_chunk(struct store_segment *segment)
         if (capacity > SEGMENT_CHUNKS_MAX) {
             capacity = SEGMENT_CHUNKS_MAX;
         }
-        segment->chunks = alloc_resize(segment->chunks, capacity * sizeof(*segment->chunks));
+        segment->chunks = alloc_resize(segment->chunks, capacity * sizeof(struct store_chunk *));
         segment->chunks_capacity = (uint8_t)capacity;
     }
     segment->chunks[segment->chunks_len] = NULL;

@@ -100,7 +100,7 @@ static int32_t segment_seal(const struct store *store, const struct segment *seg
  * grows on and the roll-over is tried again later. */
 static int32_t segment_roll(struct store *store)
 {
-    struct segment next;
+    struct segment next = {.fd = -1};
     struct folder_listing listing;
     int32_t status = segment_create(store, store->active.number + 1, &next);
     if (status != KV_OK) {

@@ -44,10 +44,11 @@ void wire_send(int fd, const void *bytes, size_t len)
 
 void wire_send_preamble(int fd, uint32_t version)
 {
-    uint8_t bytes[8];
+    uint8_t bytes[12];
     struct bytes_writer writer = bytes_writer_init(bytes, sizeof(bytes));
     bytes_write(&writer, "KVTC", 4);
     bytes_write_u32(&writer, version);
+    bytes_write_u32(&writer, WIRE_MESSAGE_MAX);
     wire_send(fd, bytes, sizeof(bytes));
 }
 

@@ -8,6 +8,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#define WIRE_MESSAGE_MAX 65536u /* what this peer says it takes */
+
 /* Connects to tcp://127.0.0.1:PORT; the socket to close(). */
 int wire_connect(const char *uri);
 

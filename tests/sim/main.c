@@ -1,10 +1,9 @@
 /*
  * The simulator's command line.
  *
- *     sim --seeds FROM..TO [--jobs N] [--seconds N] [--bug NAME]   many seeds
- *     sim --seed N [--trace] [--bug NAME]                          one
- *     sim --bugs [--within N] [--jobs N] [--seconds N]                           is each known bug
- * caught?
+ *     sim --seeds FROM..TO [--jobs N] [--seconds N] [--bug NAME]    many seeds
+ *     sim --seed N [--trace] [--bug NAME]                           one
+ *     sim --bugs [--within N] [--jobs N] [--seconds N]              is each known bug caught?
  *
  * Exit status: 0 all passed (--bugs: all caught), 1 not so, 2 usage.
  */

@@ -87,7 +87,8 @@ static int export_page(struct export *export)
         session_pause(&ctl->session, EXPORT_RETRY_PAUSE_MS);
     }
     errno = 0;
-    if (fwrite(export->page.bytes, 1, export->page.len, export->file) != export->page.len) {
+    if (export->page.len > 0 &&
+        fwrite(export->page.bytes, 1, export->page.len, export->file) != export->page.len) {
         progress_clear(&export->progress);
         output_error("cannot write the output: %s", strerror(errno));
         return EXIT_FAILED;

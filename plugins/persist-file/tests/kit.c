@@ -387,6 +387,14 @@ static int32_t kit_take(void *ctx, const struct kv_record *record)
     return KV_OK;
 }
 
+static bool kit_entry_equal(const struct kit_entry *a, const struct kit_entry *b)
+{
+    return a->present == b->present && a->value_len == b->value_len &&
+           a->value_crc == b->value_crc && a->position.view == b->position.view &&
+           a->position.index == b->position.index && a->client == b->client &&
+           a->request == b->request;
+}
+
 bool kit_holds(struct kit_store *store, uint64_t seed, uint64_t batch)
 {
     struct kit_content expected;
@@ -401,8 +409,11 @@ bool kit_holds(struct kit_store *store, uint64_t seed, uint64_t batch)
         }
     }
     int32_t status = store->ops->load(store->self, kit_take, &found);
-    return status == KV_OK && !found.foreign &&
-           memcmp(expected.entries, found.entries, sizeof(found.entries)) == 0;
+    bool holds = status == KV_OK && !found.foreign;
+    for (uint32_t key = 0; key < KIT_KEYS; key++) {
+        holds = holds && kit_entry_equal(&expected.entries[key], &found.entries[key]);
+    }
+    return holds;
 }
 
 uint64_t kit_wait_compacted(struct kit_store *store)

@@ -164,7 +164,7 @@ static void kill_at_every_call(int action, uint64_t seed)
         kit_folder_remove(path);
     }
     /* The workload has roll-overs and compactions: far more calls than two for each batch. */
-    assert_true(point > 3 * BATCHES);
+    assert_true(point > 3ull * BATCHES);
     print_message("%llu kill points\n", (unsigned long long)point);
 }
 

@@ -361,8 +361,6 @@ static void test_misuse(void **state)
     void *self = fixture->store.self;
     assert_int_equal(ops->open(self, &position), KV_E_INVALID);
     assert_int_equal(position.view, 9);
-    assert_int_equal(ops->apply(self, batch.records, 0, batch.position, batch.results),
-                     KV_E_INVALID);
     assert_int_equal(kit_apply(&fixture->store, 1, 1), KV_OK);
     assert_int_equal(ops->load(self, stop_at_once, &calls), KV_E_INVALID);
     assert_int_equal(calls, 0);
@@ -379,6 +377,24 @@ static void test_misuse(void **state)
     ops->destroy(self);
     fixture->store.self = NULL;
     reopen(fixture, NULL);
+    assert_true(kit_holds(&fixture->store, 1, 1));
+}
+
+/* A batch without records moves the position only. */
+static void test_position_alone(void **state)
+{
+    struct fixture *fixture = *state;
+    reopen(fixture, NULL);
+    assert_int_equal(kit_apply(&fixture->store, 1, 1), KV_OK);
+    for (uint64_t i = 2; i <= 200; i++) {
+        assert_int_equal(fixture->store.ops->apply(fixture->store.self, NULL, 0,
+                                                   (struct kv_position){3, i}, NULL),
+                         KV_OK);
+    }
+    (void)kit_wait_compacted(&fixture->store);
+    reopen(fixture, NULL);
+    assert_int_equal(fixture->store.position.view, 3);
+    assert_int_equal(fixture->store.position.index, 200);
     assert_true(kit_holds(&fixture->store, 1, 1));
 }
 
@@ -432,6 +448,7 @@ int main(void)
         TEST(test_sync_never),
         TEST(test_two_instances),
         TEST(test_misuse),
+        TEST(test_position_alone),
         TEST(test_malformed_records),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -26,11 +26,11 @@ static void test_published_values(void **state)
     assert_both(bytes, sizeof(bytes), 0x8a9136aau);
     memset(bytes, 0xff, sizeof(bytes));
     assert_both(bytes, sizeof(bytes), 0x62a8ab43u);
-    for (uint8_t i = 0; i < sizeof(bytes); i++) {
-        bytes[i] = i;
+    for (size_t i = 0; i < sizeof(bytes); i++) {
+        bytes[i] = (uint8_t)i;
     }
     assert_both(bytes, sizeof(bytes), 0x46dd794eu);
-    for (uint8_t i = 0; i < sizeof(bytes); i++) {
+    for (size_t i = 0; i < sizeof(bytes); i++) {
         bytes[i] = (uint8_t)(31 - i);
     }
     assert_both(bytes, sizeof(bytes), 0x113fdb5cu);
