@@ -115,6 +115,6 @@ static int json_append(const char *text, size_t len, void *ctx)
 
 void json_bytes_dump(json_t *object, struct buffer *out)
 {
-    json_dump_callback(object, json_append, out, JSON_COMPACT);
+    json_dump_callback(object, json_append, out, JSON_COMPACT | JSON_REAL_PRECISION(9));
     json_decref(object);
 }
