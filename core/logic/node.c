@@ -119,8 +119,9 @@ static void node_on_replica_message(struct node *node, uint64_t link, const stru
                                     const struct event *event)
 {
     struct replica *replica = node->replica;
-    if (message->cluster != 0 && node->context.cluster != 0 &&
-        message->cluster != node->context.cluster) {
+    /* A refusal to join may come from another cluster's arbiter, and says so. */
+    if (message->type != MESSAGE_JOIN_REJECTED && message->cluster != 0 &&
+        node->context.cluster != 0 && message->cluster != node->context.cluster) {
         context_count(&node->context, COUNTER_messages_foreign_cluster);
         return;
     }

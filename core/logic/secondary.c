@@ -64,8 +64,11 @@ void secondary_start(struct replica *replica, uint64_t session)
         struct kv_record record = log_get(replica->log, index);
         replica_apply(replica, &record);
     }
-    replica->committed = log_last_index(replica->log);
-    replica->committed_view = log_last(replica->log).view;
+    struct kv_position last = log_last(replica->log);
+    replica->committed = last.index;
+    replica->committed_view = last.view;
+    log_unref(replica->log); /* what the store is still to be told of, the jobs hold */
+    replica->log = log_create(last);
     persister_void_marks(&replica->persister);
     memset(secondary, 0, sizeof(*secondary));
     secondary->session = session;
@@ -179,18 +182,15 @@ static bool secondary_take(struct replica *replica, const struct message *messag
 {
     struct secondary *secondary = &replica->secondary;
     uint8_t kind = message->body.snapshot.kind;
-    if (persister_bytes(&replica->persister) > SECONDARY_PERSIST_BYTES_MAX ||
-        log_bytes(replica->log) > replica->context->config->limits.inflight_bytes) {
+    if (secondary->begun != (kind != SNAPSHOT_BEGIN)) {
         return false;
     }
     if (kind == SNAPSHOT_BEGIN) {
-        if (secondary->begun) {
-            return false;
-        }
         secondary_begin(replica, message);
         return true;
     }
-    if (!secondary->begun) {
+    if (persister_bytes(&replica->persister) > SECONDARY_PERSIST_BYTES_MAX ||
+        log_bytes(replica->log) > replica->context->config->limits.inflight_bytes) {
         return false;
     }
     switch (kind) {

@@ -68,10 +68,9 @@ static int content_compare_key(const void *key, const void *line)
 const char *content_value(const struct content *content, const char *key)
 {
     /* A tab sorts before all that stands in keys here, so that lines are in the order of keys. */
-    char *const *line = content->len == 0
-                            ? NULL
-                            : bsearch(key, content->lines, content->len, sizeof(*content->lines),
-                                      content_compare_key);
+    char *const *line = content->len == 0 ? NULL
+                                          : bsearch(key, content->lines, content->len,
+                                                    sizeof(*content->lines), content_compare_key);
     return line == NULL ? NULL : *line + strcspn(*line, "\t") + 1;
 }
 

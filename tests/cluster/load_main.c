@@ -120,8 +120,9 @@ static void load_on_value(void *ctx, const struct kv_answer *answer)
         is_right = is_absent || answer->position.index == 0;
     }
     if (!is_right) {
-        fprintf(stderr, "wrong read of %s: status %d, \"%.*s\" instead of \"%s\" (index %" PRIu64
-                        ", read at %" PRIu64 ")\n",
+        fprintf(stderr,
+                "wrong read of %s: status %d, \"%.*s\" instead of \"%s\" (index %" PRIu64
+                ", read at %" PRIu64 ")\n",
                 slot->key, answer->status, (int)answer->value_len, (const char *)answer->value,
                 slot->confirmed, slot->index, answer->position.index);
         slot->load->is_wrong = true;

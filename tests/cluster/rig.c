@@ -117,11 +117,11 @@ static void rig_write_config(const struct rig_node *node, const char *path)
     const char *roles = node->roles == RIG_ARBITER   ? "\"arbiter\""
                         : node->roles == RIG_REPLICA ? "\"replica\""
                                                      : "\"arbiter\", \"replica\"";
-    int len = snprintf(text, sizeof(text),
-                       "node = { name = \"%s\"; roles = [%s]; arbiter = \"%s\"; data = \"%s\"; };\n"
-                       "transports = ( { plugin = \"transport-tcp\"; listen = \"%s\"; } );\n%s",
-                       node->name, roles, node->rig->arbiter, node->data, node->listen,
-                       node->settings);
+    int len =
+        snprintf(text, sizeof(text),
+                 "node = { name = \"%s\"; roles = [%s]; arbiter = \"%s\"; data = \"%s\"; };\n"
+                 "transports = ( { plugin = \"transport-tcp\"; listen = \"%s\"; } );\n%s",
+                 node->name, roles, node->rig->arbiter, node->data, node->listen, node->settings);
     assert_true(len > 0 && (size_t)len < sizeof(text));
     proc_write_file(path, text, (size_t)len);
 }

@@ -20,10 +20,10 @@ struct rig;
 struct rig_node {
     struct rig *rig;
     char name[32];
-    uint32_t roles;        /* RIG_ARBITER | RIG_REPLICA */
+    uint32_t roles; /* RIG_ARBITER | RIG_REPLICA */
     char listen[RIG_URI_MAX];
     char data[PROC_PATH_MAX];
-    const char *settings;  /* groups of the configuration beside node, transports */
+    const char *settings; /* groups of the configuration beside node, transports */
     uint32_t starts;
     bool is_frozen;
     struct proc proc;

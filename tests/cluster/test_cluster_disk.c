@@ -18,7 +18,7 @@
 
 #include <cmocka.h>
 
-#define DISK_BYTES      "size=8m"
+#define DISK_BYTES "size=8m"
 
 static char disk_path[PROC_PATH_MAX]; /* mounted; "": not */
 
@@ -114,7 +114,7 @@ static void disk_wait_put(struct rig *rig, const char *key, const char *value)
     }
 }
 
-#define DISK_SETTINGS \
+#define DISK_SETTINGS                                   \
     "replication = { operation_timeout_ms = 1000; };\n" \
     "persistence = { preallocate_bytes = 0; };\n"
 
@@ -185,8 +185,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_a_full_disk, disk_setup, disk_teardown),
-        cmocka_unit_test_setup_teardown(test_a_full_disk_at_a_secondary, disk_setup,
-                                        disk_teardown),
+        cmocka_unit_test_setup_teardown(test_a_full_disk_at_a_secondary, disk_setup, disk_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -30,7 +30,8 @@ static int one_compare(const void *a, const void *b)
     return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
-static void one_expect_lines(const struct rig_run *run, const char *const *wanted, size_t wanted_len)
+static void one_expect_lines(const struct rig_run *run, const char *const *wanted,
+                             size_t wanted_len)
 {
     char *lines[16];
     size_t len = 0;
@@ -54,8 +55,9 @@ static void test_the_configuration_that_comes_along(void **state)
     snprintf(rig->arbiter, sizeof(rig->arbiter), "tcp://127.0.0.1:%u", rig_free_port());
     snprintf(listen, sizeof(listen), "transports.[0].listen=%s", rig->arbiter);
     snprintf(arbiter, sizeof(arbiter), "node.arbiter=%s", rig->arbiter);
-    const char *argv[] = {CLUSTER_KVNODE, "-c", CLUSTER_SOURCE "/etc/kv.cfg", "--set", listen,
-                          "--set",        arbiter, NULL};
+    const char *argv[] = {CLUSTER_KVNODE, "-c",   CLUSTER_SOURCE "/etc/kv.cfg",
+                          "--set",        listen, "--set",
+                          arbiter,        NULL};
     proc_start(&rig->other, rig->folder, "kv", rig->folder, argv);
     KVCTL_EXPECT(rig, 0, "--timeout", "20000", "put", "hello", "world");
     one_expect_out(KVCTL_EXPECT(rig, 0, "get", "hello"), "world\n");
@@ -147,8 +149,8 @@ static void test_a_frozen_node(void **state)
 static void test_too_few_in_sync(void **state)
 {
     struct rig *rig = *state;
-    struct rig_node *node = rig_add(rig, "n1", RIG_ARBITER | RIG_REPLICA,
-                                    "replication = { min_in_sync = 2; };\n");
+    struct rig_node *node =
+        rig_add(rig, "n1", RIG_ARBITER | RIG_REPLICA, "replication = { min_in_sync = 2; };\n");
     rig_start(node);
     KVCTL_EXPECT(rig, 4, "--timeout", "500", "put", "k", "1");
     KVCTL_EXPECT(rig, 1, "get", "k");
@@ -204,8 +206,8 @@ static void one_check_status(const struct rig *rig, const json_t *status)
                    "committed_index", "lag", "keys", "digest", "persistence", "reason", "counters");
     assert_string_equal(json_string_value(json_object_get(node, "role")), "primary");
     assert_string_equal(json_string_value(json_object_get(node, "state")), "up");
-    assert_string_equal(
-        json_string_value(json_array_get(json_object_get(node, "listen"), 0)), rig->arbiter);
+    assert_string_equal(json_string_value(json_array_get(json_object_get(node, "listen"), 0)),
+                        rig->arbiter);
     EXPECT_MEMBERS(json_object_get(node, "position"), "view", "index");
     assert_int_equal(json_integer_value(json_object_get(node, "keys")), 1);
     assert_int_equal(json_integer_value(json_object_get(node, "committed_index")), 2);
@@ -230,8 +232,8 @@ static void test_json(void **state)
     json_t *get = one_json(KVCTL_EXPECT(rig, 0, "--json", "get", "k\n\""));
     EXPECT_MEMBERS(get, "key", "result", "value", "position");
     assert_string_equal(json_string_value(json_object_get(get, "value")), "2");
-    assert_int_equal(
-        json_integer_value(json_object_get(json_object_get(get, "position"), "index")), 2);
+    assert_int_equal(json_integer_value(json_object_get(json_object_get(get, "position"), "index")),
+                     2);
     json_decref(get);
     json_t *none = one_json(KVCTL_EXPECT(rig, 1, "--json", "get", "other"));
     EXPECT_MEMBERS(none, "key", "result", "reason", "retry_after_ms");
@@ -331,12 +333,14 @@ static void test_check_starts_nothing(void **state)
 static void test_one_setting_overridden(void **state)
 {
     struct rig *rig = *state;
-    const char *set[] = {CLUSTER_KVNODE, "-c",   CLUSTER_SOURCE "/etc/kv.cfg",
-                         "--set",        "limits.key_bytes=0", "--check", NULL};
+    const char *set[] = {
+        CLUSTER_KVNODE, "-c", CLUSTER_SOURCE "/etc/kv.cfg", "--set", "limits.key_bytes=0",
+        "--check",      NULL};
     assert_int_equal(one_run(rig, set), 2);
     one_expect_file(rig->other.err, "--set limits.key_bytes: ");
-    const char *fine[] = {CLUSTER_KVNODE, "-c",   CLUSTER_SOURCE "/etc/kv.cfg",
-                          "--set",        "limits.key_bytes=9", "--check", NULL};
+    const char *fine[] = {
+        CLUSTER_KVNODE, "-c", CLUSTER_SOURCE "/etc/kv.cfg", "--set", "limits.key_bytes=9",
+        "--check",      NULL};
     assert_int_equal(one_run(rig, fine), 0);
     rig_pass(rig);
 }

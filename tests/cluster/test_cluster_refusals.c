@@ -139,8 +139,8 @@ static void test_a_secondarys_name_twice(void **state)
     struct rig *rig = *state;
     rig_start(refusals_node(rig));
     rig_start(rig_add(rig, "n2", RIG_REPLICA, NULL));
-    struct rig_node *second = rig_add(
-        rig, "again", RIG_REPLICA, "replication = { join_timeout_ms = 1500; };\n");
+    struct rig_node *second =
+        rig_add(rig, "again", RIG_REPLICA, "replication = { join_timeout_ms = 1500; };\n");
     snprintf(second->name, sizeof(second->name), "n2");
     second->starts = 100;
     refusals_expect(second, 4, "another node of this name");

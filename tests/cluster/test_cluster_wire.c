@@ -139,17 +139,15 @@ static void test_a_frame_cut_off(void **state)
 
 /* --- messages in good frames --- */
 
-/* An Insert of key "k", value "after", request 7, of client 99: 28 + 8 + 4 + 8 + lengths. */
+/* An Insert of key "k", value "after", request 7, of client 99 (message.h). */
 static size_t wire_insert(uint8_t *at)
 {
     static const uint8_t insert[] = {
-        'K', 'V', 1, WIRE_INSERT, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,   0,   0,   0,   0,   0,
-        99,  0,   0, 0,           0, 0, 0, 0,
-        7,   0,   0, 0,           0, 0, 0, 0,                 /* request */
-        0,   0,   0, 0,                                       /* deadline */
-        0,   0,   0, 0,           0, 0, 0, 0,                 /* min_index */
-        1,   0,   0, 0,           'k',                        /* key */
-        5,   0,   0, 0,           'a', 'f', 't', 'e', 'r',    /* value */
+        'K', 'V', 1,  WIRE_INSERT, 0,   0,   0,   0,   0,   0, 0, 0, 0, 0, 0, 0, 0, 0,
+        0,   0,   99, 0,           0,   0,   0,   0,   0,   0, 7, 0, 0, 0, 0, 0, 0, 0, /* request */
+        0,   0,   0,  0,                                    /* deadline */
+        1,   0,   0,  0,           'k',                     /* key */
+        5,   0,   0,  0,           'a', 'f', 't', 'e', 'r', /* value */
     };
     memcpy(at, insert, sizeof(insert));
     return sizeof(insert);
@@ -280,8 +278,8 @@ static void test_noise_does_not_move_the_view(void **state)
     rig_start(rig_add(rig, "n2", RIG_REPLICA, NULL));
     state_wait_agree(rig, 2);
     json_t *before = state_read(rig);
-    const char *uri = json_string_value(
-        json_array_get(json_object_get(state_node(before, "n2"), "listen"), 0));
+    const char *uri =
+        json_string_value(json_array_get(json_object_get(state_node(before, "n2"), "listen"), 0));
     struct rand rand = {9};
     for (uint32_t i = 0; i < 100; i++) {
         uint8_t message[128];

@@ -439,6 +439,7 @@ struct sent {
 
 struct property {
     struct rand rand;
+    uint32_t colliding;    /* so many of the keys have one and the same hash */
     struct store *primary; /* committed content */
     struct log *log;       /* the primary's */
     uint64_t committed;    /* at the primary */
@@ -454,7 +455,7 @@ struct property {
 static uint32_t property_key(struct property *property, char *key)
 {
     uint64_t number = rand_below(&property->rand, PROPERTY_KEYS);
-    if (number < 6) {
+    if (number < property->colliding) {
         colliding_key((uint8_t *)key, (uint8_t)number);
         return COLLIDING_KEY_BYTES;
     }
@@ -482,9 +483,10 @@ static void property_past(struct property *property)
     }
 }
 
-static void property_open(struct property *property, uint64_t seed)
+static void property_open(struct property *property, uint64_t seed, uint32_t colliding)
 {
     memset(property, 0, sizeof(*property));
+    property->colliding = colliding;
     property->rand.state = seed;
     property->primary = store_create();
     property->committed = 1000;
@@ -632,14 +634,13 @@ static void property_run(struct property *property)
     property_show(property, property->committed);
 }
 
-static void pieces_and_updates_in_any_rhythm_make_both_equal(void **state)
+static void property_hold(uint32_t colliding)
 {
-    (void)state;
     struct property *property = malloc(sizeof(*property));
     uint64_t compared = 0;
     assert_non_null(property);
     for (uint64_t seed = 1; seed <= 1000; seed++) {
-        property_open(property, seed);
+        property_open(property, seed, colliding);
         property_run(property);
         assert_same(property->primary, property->joiner.memory);
         assert_same(property->primary, property->joiner.disk);
@@ -648,6 +649,18 @@ static void pieces_and_updates_in_any_rhythm_make_both_equal(void **state)
     }
     assert_true(compared > 10000);
     free(property);
+}
+
+static void pieces_and_updates_in_any_rhythm_make_both_equal(void **state)
+{
+    (void)state;
+    property_hold(0);
+}
+
+static void the_same_with_colliding_keys(void **state)
+{
+    (void)state;
+    property_hold(6);
 }
 
 int main(void)
@@ -666,6 +679,7 @@ int main(void)
         cmocka_unit_test(a_piece_that_is_cut_off_is_refused),
         cmocka_unit_test(keys_of_one_hash_are_never_separated),
         cmocka_unit_test(pieces_and_updates_in_any_rhythm_make_both_equal),
+        cmocka_unit_test(the_same_with_colliding_keys),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
