@@ -18,7 +18,7 @@
 #define CHURN_PAIRS     20000u
 #define CHURN_REPLICAS  4u
 #define CHURN_VALUE_MAX 200u
-#define CHURN_STEPS     24u /* of the progress: an event each */
+#define CHURN_STEPS     40u /* of the progress: an event each */
 #define CHURN_IMPORT_MS 600000u
 
 static uint64_t churn_number(const char *name, uint64_t fallback)
@@ -60,7 +60,7 @@ static void churn_event(struct rig *rig, struct rand *rand)
 static void churn_start_import(struct rig *rig, const char *path)
 {
     const char *argv[] = {CLUSTER_KVCTL, "-a",       rig->arbiter, "--timeout", "5000",
-                          "import",      "--window", "256",        path,        NULL};
+                          "import",      "--window", "16",        path,        NULL};
     proc_start(&rig->other, rig->folder, "import", NULL, argv);
 }
 
