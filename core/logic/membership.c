@@ -152,13 +152,17 @@ static void membership_install(struct replica *replica, const struct view *view)
     if (view->number <= replica->view.number || (self == NULL && !membership->joined)) {
         return;
     }
+    if (context->cluster != 0 && view->cluster != context->cluster) {
+        context_count(context, COUNTER_messages_foreign_cluster);
+        return;
+    }
     if (view->number < replica->loaded_position.view) {
         membership_stop(replica, EXIT_JOIN_FAILED,
                         "the arbiter's view is older than this node's data: its state was lost "
                         "or restored from an older copy");
         return;
     }
-    if (context->cluster != view->cluster) {
+    if (context->cluster == 0) {
         context->cluster = view->cluster;
         effects_add(context->effects, EFFECT_IDENTITY)->as.identity.cluster = view->cluster;
     }

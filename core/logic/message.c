@@ -584,6 +584,16 @@ static void message_decode_answer(struct bytes_reader *reader, struct message *m
     }
 }
 
+/* Members, sessions and acknowledgements are told apart by the node's id, which is never 0; a
+ * client may have any id (a Leave may come from one). */
+static bool message_sender_valid(const struct message *message)
+{
+    bool from_node = message->type == MESSAGE_JOIN || message->type == MESSAGE_HEARTBEAT ||
+                     message->type == MESSAGE_CAUGHT_UP || message->type == MESSAGE_SUSPECT ||
+                     message->type == MESSAGE_SNAPSHOT || message->type == MESSAGE_SNAPSHOT_ACK;
+    return message->sender != 0 || !from_node;
+}
+
 int32_t message_decode(const void *bytes, size_t len, struct message *ret_message)
 {
     struct bytes_reader reader = bytes_reader_init(bytes, len);
@@ -610,5 +620,8 @@ int32_t message_decode(const void *bytes, size_t len, struct message *ret_messag
     } else {
         message_decode_answer(&reader, ret_message);
     }
-    return !reader.failed && reader.left == 0 ? KV_OK : KV_E_MALFORMED;
+    if (reader.failed || reader.left > 0 || !message_sender_valid(ret_message)) {
+        return KV_E_MALFORMED;
+    }
+    return KV_OK;
 }

@@ -62,6 +62,7 @@ struct requests_scan {
     uint32_t count;
     uint32_t count_max;
     uint32_t visits;
+    uint64_t hash; /* of the last pair visited */
 };
 
 static bool requests_scan_matches(const struct requests_scan *scan, const struct store_entry *entry)
@@ -70,15 +71,22 @@ static bool requests_scan_matches(const struct requests_scan *scan, const struct
            (scan->prefix.len == 0 || memcmp(entry->key, scan->prefix.at, scan->prefix.len) == 0);
 }
 
+/* The answer is full: what follows is fetched with the cursor. */
+static bool requests_scan_is_full(const struct requests_scan *scan, const struct store_entry *entry)
+{
+    size_t size = (size_t)RECORD_HEADER_BYTES + entry->key_len + entry->value_len;
+    return scan->visits >= SCAN_VISITS_MAX || scan->count >= scan->count_max ||
+           scan->records.len + size > SNAPSHOT_BYTES_MAX;
+}
+
 static bool requests_scan_visit(void *ctx, const struct store_entry *entry)
 {
     struct requests_scan *scan = ctx;
-    if (scan->visits > 0 &&
-        (scan->visits >= SCAN_VISITS_MAX || scan->count >= scan->count_max ||
-         scan->records.len + RECORD_HEADER_BYTES + entry->key_len + entry->value_len >
-             SNAPSHOT_BYTES_MAX)) {
+    /* A cursor is a hash: pairs of one hash stay together. */
+    if (scan->visits > 0 && entry->hash != scan->hash && requests_scan_is_full(scan, entry)) {
         return false;
     }
+    scan->hash = entry->hash;
     scan->visits++;
     if (requests_scan_matches(scan, entry)) {
         struct kv_record record = {.key = entry->key,

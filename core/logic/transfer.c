@@ -21,6 +21,7 @@ struct transfer_cutter {
     size_t bytes_max;
     struct buffer *records;
     uint32_t count;
+    uint64_t hash; /* of the last pair taken: others of the same hash belong to this piece */
 };
 
 static bool transfer_cut_visit(void *ctx, const struct store_entry *entry)
@@ -32,9 +33,11 @@ static bool transfer_cut_visit(void *ctx, const struct store_entry *entry)
                                .value_len = entry->value_len,
                                .kind = KV_RECORD_INSERT,
                                .position = entry->position};
-    if (cutter->count > 0 && cutter->records->len + record_size(&record) > cutter->bytes_max) {
+    if (cutter->count > 0 && entry->hash != cutter->hash &&
+        cutter->records->len + record_size(&record) > cutter->bytes_max) {
         return false;
     }
+    cutter->hash = entry->hash;
     transfer_append(cutter->records, &cutter->count, &record);
     return true;
 }
@@ -42,7 +45,7 @@ static bool transfer_cut_visit(void *ctx, const struct store_entry *entry)
 uint64_t transfer_cut(const struct store *store, uint64_t low, size_t bytes_max,
                       struct buffer *ret_records, uint32_t *ret_count)
 {
-    struct transfer_cutter cutter = {bytes_max, ret_records, 0};
+    struct transfer_cutter cutter = {bytes_max, ret_records, 0, 0};
     uint64_t next;
     bool complete = store_scan(store, low, UINT64_MAX, &next, transfer_cut_visit, &cutter);
     *ret_count = cutter.count;

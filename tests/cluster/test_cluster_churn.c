@@ -60,7 +60,7 @@ static void churn_event(struct rig *rig, struct rand *rand)
 static void churn_start_import(struct rig *rig, const char *path)
 {
     const char *argv[] = {CLUSTER_KVCTL, "-a",       rig->arbiter, "--timeout", "5000",
-                          "import",      "--window", "16",        path,        NULL};
+                          "import",      "--window", "16",         path,        NULL};
     proc_start(&rig->other, rig->folder, "import", NULL, argv);
 }
 

@@ -276,11 +276,14 @@ static void machine_step(struct world *world, struct machine *machine, struct ev
         }
     }
     if (stop) {
-        machine->wanted = machine->arbiter; /* nobody else can be that */
+        /* Nobody else can be the arbiter; nor, once no fault is to come, the primary. */
+        bool is_calm = world->phase != PHASE_SAFETY;
+        machine->wanted = machine->arbiter || (is_calm && machine == world_primary(world));
         machine_down(world, machine, true);
         if (machine->wanted) {
-            heap_push(&world->heap, world->now_us + world_draw(world, 1000, 3000000), WAKE_START,
-                      machine->index, 0, NULL);
+            heap_push(&world->heap,
+                      world->now_us + world_draw(world, 1000, is_calm ? 50000 : 3000000),
+                      WAKE_START, machine->index, 0, NULL);
         }
         return;
     }

@@ -95,9 +95,8 @@ static struct message fixture_decode(struct fixture *fixture, const struct effec
     return message;
 }
 
-static const struct effect *fixture_find_sent(struct fixture *fixture, uint8_t type,
-                                              uint32_t place, uint32_t *ret_len,
-                                              struct message *ret_message)
+static const struct effect *fixture_find_sent(struct fixture *fixture, uint8_t type, uint32_t place,
+                                              uint32_t *ret_len, struct message *ret_message)
 {
     const struct effect *found = NULL;
     *ret_len = 0;
@@ -224,6 +223,12 @@ void fixture_step(struct fixture *fixture, const struct event *event)
     struct event copy = *event;
     copy.now_ms = fixture->now_ms;
     node_step(fixture->node, &copy, &fixture->effects);
+    bool sent = false;
+    for (uint32_t i = 0; i < fixture->effects.len; i++) {
+        enum effect_kind kind = fixture->effects.items[i].kind;
+        assert_false(kind == EFFECT_PERSIST && sent); /* the order rule of effect.h */
+        sent = sent || kind == EFFECT_SEND;
+    }
 }
 
 void fixture_happens(struct fixture *fixture, enum event_kind kind, uint64_t later_ms)

@@ -16,18 +16,18 @@
 #include <stdio.h>
 #include <cmocka.h>
 
-#define FIXTURE_NODE              11u /* identity of the node under test */
-#define FIXTURE_INCARNATION       100u
-#define FIXTURE_CLUSTER           77u
-#define FIXTURE_START_MS          1000u
-#define FIXTURE_RETRANSMIT_MS     100u
-#define FIXTURE_REPLICA_MS        400u /* replica_timeout; no silence counts below half of it */
-#define FIXTURE_OPERATION_MS      1000u
-#define FIXTURE_KEY_BYTES_MAX     64u
-#define FIXTURE_VALUE_BYTES_MAX   1024u
-#define FIXTURE_INFLIGHT_OPS_MAX  8u
+#define FIXTURE_NODE               11u /* identity of the node under test */
+#define FIXTURE_INCARNATION        100u
+#define FIXTURE_CLUSTER            77u
+#define FIXTURE_START_MS           1000u
+#define FIXTURE_RETRANSMIT_MS      100u
+#define FIXTURE_REPLICA_MS         400u /* replica_timeout; no silence counts below half of it */
+#define FIXTURE_OPERATION_MS       1000u
+#define FIXTURE_KEY_BYTES_MAX      64u
+#define FIXTURE_VALUE_BYTES_MAX    1024u
+#define FIXTURE_INFLIGHT_OPS_MAX   8u
 #define FIXTURE_INFLIGHT_BYTES_MAX (64u * 1024u)
-#define FIXTURE_CLIENT_LINK       5u
+#define FIXTURE_CLIENT_LINK        5u
 
 struct fixture {
     struct node_config config;
@@ -91,6 +91,7 @@ struct bytes_view fixture_encode_view(struct fixture *fixture, const struct view
 /* Creates the node of fixture->config and starts it. */
 void fixture_start(struct fixture *fixture);
 
+/* Every step is checked for the order rule of effect.h. */
 void fixture_step(struct fixture *fixture, const struct event *event);
 
 /* An event without further content, so many ms later. */

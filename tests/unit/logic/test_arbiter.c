@@ -1,11 +1,10 @@
 /*
  * The arbiter: each row of its table for Join, one change at a time, nothing told before it is
- * durable, compare-and-set for what the primary reports, and leaving.
+ * durable, compare-and-set for what the primary reports.
  */
-#include "fixture.h"
+#include "arbiter_bench.h"
 
 #include "base/alloc.h"
-#include "logic/arbiter.h"
 
 #include <kvnode/status.h>
 #include <stdlib.h>
@@ -13,117 +12,13 @@
 
 #define ALIVE_MS (2u * FIXTURE_REPLICA_MS)
 
-struct bench {
-    struct fixture fixture;
-    struct arbiter *arbiter;
-    uint8_t registry[VIEW_BYTES_MAX]; /* what was made durable last */
-    size_t registry_len;
-};
-
-static int setup(void **state)
-{
-    struct bench *bench = calloc(1, sizeof(*bench));
-    fixture_init(&bench->fixture, true, false);
-    assert_int_equal(arbiter_create(&bench->fixture.context, &bench->arbiter), KV_OK);
-    *state = bench;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    struct bench *bench = *state;
-    arbiter_destroy(bench->arbiter);
-    fixture_close(&bench->fixture);
-    free(bench);
-    return 0;
-}
-
-/* The link of a node is its number: simple to read. */
-static void deliver(struct bench *bench, uint64_t link, const struct message *message)
-{
-    fixture_advance(&bench->fixture, 0);
-    assert_true(arbiter_is_for(message->type));
-    arbiter_on_message(bench->arbiter, link, message);
-}
-
-static struct message join_of(const char *name, uint64_t node, uint64_t incarnation)
-{
-    struct message join = fixture_message(MESSAGE_JOIN, 0, node);
-    join.cluster = 0;
-    join.body.join.incarnation = incarnation;
-    join.body.join.name = fixture_text(name);
-    join.body.join.uris_len = 1;
-    join.body.join.uris[0] = fixture_text("test://somewhere");
-    return join;
-}
-
-static void join(struct bench *bench, const char *name, uint64_t node, uint64_t incarnation)
-{
-    struct message message = join_of(name, node, incarnation);
-    deliver(bench, node, &message);
-}
-
-/* The registry's write succeeds. The effects are those of that step. */
-static void written(struct bench *bench)
-{
-    const struct effect *write = fixture_effect(&bench->fixture, EFFECT_REGISTRY_WRITE, 0);
-    uint64_t number = write->as.registry_write.number;
-    bench->registry_len = write->as.registry_write.len;
-    memcpy(bench->registry, write->as.registry_write.bytes, bench->registry_len);
-    fixture_advance(&bench->fixture, 0);
-    arbiter_on_written(bench->arbiter, number);
-}
-
-static void joined(struct bench *bench, const char *name, uint64_t node, uint64_t incarnation)
-{
-    join(bench, name, node, incarnation);
-    written(bench);
-}
-
-static uint32_t writes(const struct bench *bench)
-{
-    return fixture_effects_len(&bench->fixture, EFFECT_REGISTRY_WRITE);
-}
-
-static uint32_t sends(const struct bench *bench)
-{
-    return fixture_effects_len(&bench->fixture, EFFECT_SEND);
-}
-
-static void report(struct bench *bench, uint8_t type, uint64_t sender, uint64_t view, uint64_t node)
-{
-    const struct member *member = view_find(&bench->arbiter->view, node);
-    struct message message = fixture_message(type, view, sender);
-    message.body.member.node = node;
-    message.body.member.joined = member == NULL ? 0 : member->joined;
-    deliver(bench, sender, &message);
-}
-
-/* Node 1 is primary, 2 in sync, 3 a candidate: view 4. */
-static void make_three(struct bench *bench)
-{
-    joined(bench, "n1", 1, 100);
-    joined(bench, "n2", 2, 100);
-    report(bench, MESSAGE_CAUGHT_UP, 1, 2, 2);
-    written(bench);
-    joined(bench, "n3", 3, 100);
-    assert_int_equal(bench->arbiter->view.number, 4);
-}
-
-static const struct member *member(const struct bench *bench, uint64_t node)
-{
-    const struct member *found = view_find(&bench->arbiter->view, node);
-    assert_non_null(found);
-    return found;
-}
-
 static void assert_join_rejected(struct bench *bench, uint8_t reason, bool retry)
 {
     struct message answer = fixture_sent(&bench->fixture, MESSAGE_JOIN_REJECTED, 0, NULL);
     assert_int_equal(answer.body.join_rejected.reason, reason);
     assert_int_equal(answer.body.join_rejected.retry, retry);
     assert_true(answer.body.join_rejected.text.len > 0);
-    assert_int_equal(writes(bench), 0);
+    assert_int_equal(bench_writes(bench), 0);
 }
 
 /* --- Join --- */
@@ -131,16 +26,16 @@ static void assert_join_rejected(struct bench *bench, uint8_t reason, bool retry
 static void the_first_joiner_is_primary(void **state)
 {
     struct bench *bench = *state;
-    join(bench, "n1", 1, 100);
-    assert_int_equal(writes(bench), 1);
-    assert_int_equal(sends(bench), 0); /* not before it is durable */
+    bench_join(bench, "n1", 1, 100);
+    assert_int_equal(bench_writes(bench), 1);
+    assert_int_equal(bench_sends(bench), 0); /* not before it is durable */
     assert_int_equal(bench->arbiter->view.number, 0);
-    written(bench);
+    bench_written(bench);
     uint64_t link;
     struct message answer = fixture_sent(&bench->fixture, MESSAGE_JOINED_PRIMARY, 0, &link);
     struct view view;
     assert_int_equal(link, 1);
-    assert_int_equal(sends(bench), 1);
+    assert_int_equal(bench_sends(bench), 1);
     assert_int_equal(answer.cluster, FIXTURE_CLUSTER);
     assert_int_equal(answer.view, 1);
     assert_int_equal(answer.body.joined.incarnation, 100);
@@ -158,58 +53,58 @@ static void the_first_joiner_is_primary(void **state)
 static void the_second_is_a_candidate(void **state)
 {
     struct bench *bench = *state;
-    joined(bench, "n1", 1, 100);
-    joined(bench, "n2", 2, 100);
+    bench_joined(bench, "n1", 1, 100);
+    bench_joined(bench, "n2", 2, 100);
     uint64_t link;
     fixture_sent(&bench->fixture, MESSAGE_JOINED_SECONDARY, 0, &link);
     assert_int_equal(link, 2);
     fixture_sent(&bench->fixture, MESSAGE_REPLICAS, 0, &link);
     assert_int_equal(link, 1); /* the primary learns of it too */
-    assert_int_equal(member(bench, 2)->state, MEMBER_CANDIDATE);
-    assert_int_equal(member(bench, 2)->joined, 2);
+    assert_int_equal(bench_member(bench, 2)->state, MEMBER_CANDIDATE);
+    assert_int_equal(bench_member(bench, 2)->joined, 2);
     assert_int_equal(bench->arbiter->view.primary, 1);
 }
 
 static void the_same_incarnation_gets_the_same_answer(void **state)
 {
     struct bench *bench = *state;
-    make_three(bench);
-    join(bench, "n2", 2, 100);
-    assert_int_equal(writes(bench), 0);
+    bench_make_three(bench);
+    bench_join(bench, "n2", 2, 100);
+    assert_int_equal(bench_writes(bench), 0);
     struct message answer = fixture_sent(&bench->fixture, MESSAGE_JOINED_SECONDARY, 0, NULL);
     assert_int_equal(answer.body.joined.incarnation, 100);
     assert_int_equal(bench->arbiter->view.number, 4);
-    assert_int_equal(member(bench, 2)->state, MEMBER_IN_SYNC);
-    join(bench, "n1", 1, 100);
-    assert_int_equal(writes(bench), 0);
+    assert_int_equal(bench_member(bench, 2)->state, MEMBER_IN_SYNC);
+    bench_join(bench, "n1", 1, 100);
+    assert_int_equal(bench_writes(bench), 0);
     assert_int_equal(fixture_sent_len(&bench->fixture, MESSAGE_JOINED_PRIMARY), 1);
 }
 
 static void a_new_incarnation_begins_anew_as_candidate(void **state)
 {
     struct bench *bench = *state;
-    make_three(bench);
-    joined(bench, "n2", 2, 101);
+    bench_make_three(bench);
+    bench_joined(bench, "n2", 2, 101);
     assert_int_equal(bench->arbiter->view.number, 5);
-    assert_int_equal(member(bench, 2)->state, MEMBER_CANDIDATE);
-    assert_int_equal(member(bench, 2)->joined, 5);
-    assert_int_equal(member(bench, 2)->incarnation, 101);
-    assert_int_equal(member(bench, 3)->joined, 4); /* the others go on */
+    assert_int_equal(bench_member(bench, 2)->state, MEMBER_CANDIDATE);
+    assert_int_equal(bench_member(bench, 2)->joined, 5);
+    assert_int_equal(bench_member(bench, 2)->incarnation, 101);
+    assert_int_equal(bench_member(bench, 3)->joined, 4); /* the others go on */
     assert_int_equal(bench->arbiter->view.members_len, 3);
 }
 
 static void a_primary_that_comes_again_makes_all_others_candidates(void **state)
 {
     struct bench *bench = *state;
-    make_three(bench);
-    joined(bench, "n1", 1, 101);
+    bench_make_three(bench);
+    bench_joined(bench, "n1", 1, 101);
     assert_int_equal(bench->arbiter->view.number, 5);
     assert_int_equal(bench->arbiter->view.primary, 1);
-    assert_int_equal(member(bench, 1)->state, MEMBER_IN_SYNC);
+    assert_int_equal(bench_member(bench, 1)->state, MEMBER_IN_SYNC);
     for (uint64_t node = 2; node <= 3; node++) {
-        assert_int_equal(member(bench, node)->state, MEMBER_CANDIDATE);
-        assert_int_equal(member(bench, node)->joined, 5);
-        assert_int_equal(member(bench, node)->incarnation, 100);
+        assert_int_equal(bench_member(bench, node)->state, MEMBER_CANDIDATE);
+        assert_int_equal(bench_member(bench, node)->joined, 5);
+        assert_int_equal(bench_member(bench, node)->incarnation, 100);
     }
     assert_int_equal(fixture_sent_len(&bench->fixture, MESSAGE_JOINED_PRIMARY), 1);
     assert_int_equal(fixture_sent_len(&bench->fixture, MESSAGE_JOINED_SECONDARY), 2);
@@ -218,18 +113,18 @@ static void a_primary_that_comes_again_makes_all_others_candidates(void **state)
 static void a_join_may_change_name_and_addresses(void **state)
 {
     struct bench *bench = *state;
-    make_three(bench);
-    joined(bench, "renamed", 3, 101);
-    assert_string_equal(member(bench, 3)->name, "renamed");
+    bench_make_three(bench);
+    bench_joined(bench, "renamed", 3, 101);
+    assert_string_equal(bench_member(bench, 3)->name, "renamed");
     assert_int_equal(bench->arbiter->view.members_len, 3);
 }
 
 static void the_name_of_the_primary_is_never_given_away(void **state)
 {
     struct bench *bench = *state;
-    joined(bench, "n1", 1, 100);
+    bench_joined(bench, "n1", 1, 100);
     fixture_advance(&bench->fixture, 100 * ALIVE_MS); /* however long it is silent */
-    join(bench, "n1", 9, 100);
+    bench_join(bench, "n1", 9, 100);
     assert_join_rejected(bench, REJECT_NAME_IN_USE, false);
     assert_int_equal(bench->arbiter->view.members_len, 1);
 }
@@ -237,47 +132,47 @@ static void the_name_of_the_primary_is_never_given_away(void **state)
 static void the_name_of_a_member_that_is_alive_is_taken(void **state)
 {
     struct bench *bench = *state;
-    make_three(bench);
+    bench_make_three(bench);
     fixture_advance(&bench->fixture, ALIVE_MS - 1);
-    join(bench, "n2", 9, 100);
+    bench_join(bench, "n2", 9, 100);
     assert_join_rejected(bench, REJECT_NAME_IN_USE, true);
 }
 
 static void the_name_of_a_silent_member_is_given_to_the_newcomer(void **state)
 {
     struct bench *bench = *state;
-    make_three(bench);
+    bench_make_three(bench);
     fixture_advance(&bench->fixture, ALIVE_MS);
-    join(bench, "n2", 9, 100);
+    bench_join(bench, "n2", 9, 100);
     assert_int_equal(fixture_sent_len(&bench->fixture, MESSAGE_JOIN_REJECTED), 0);
-    written(bench); /* first the old one goes ... */
+    bench_written(bench); /* first the old one goes ... */
     assert_null(view_find(&bench->arbiter->view, 2));
     assert_null(view_find(&bench->arbiter->view, 9));
-    joined(bench, "n2", 9, 100); /* ... and the newcomer, who asks again, comes in */
-    assert_int_equal(member(bench, 9)->state, MEMBER_CANDIDATE);
+    bench_joined(bench, "n2", 9, 100); /* ... and the newcomer, who asks again, comes in */
+    assert_int_equal(bench_member(bench, 9)->state, MEMBER_CANDIDATE);
 }
 
 static void a_member_whose_link_is_down_is_silent(void **state)
 {
     struct bench *bench = *state;
-    make_three(bench);
+    bench_make_three(bench);
     arbiter_on_link_down(bench->arbiter, 2);
-    join(bench, "n2", 9, 100);
-    assert_int_equal(writes(bench), 1);
-    written(bench);
+    bench_join(bench, "n2", 9, 100);
+    assert_int_equal(bench_writes(bench), 1);
+    bench_written(bench);
     assert_null(view_find(&bench->arbiter->view, 2));
 }
 
 static void another_cluster_is_refused_for_good(void **state)
 {
     struct bench *bench = *state;
-    struct message message = join_of("n1", 1, 100);
+    struct message message = bench_join_of("n1", 1, 100);
     message.cluster = FIXTURE_CLUSTER + 1;
-    deliver(bench, 1, &message);
+    bench_deliver(bench, 1, &message);
     assert_join_rejected(bench, REJECT_WRONG_CLUSTER, false);
     message.cluster = FIXTURE_CLUSTER;
-    deliver(bench, 1, &message);
-    assert_int_equal(writes(bench), 1);
+    bench_deliver(bench, 1, &message);
+    assert_int_equal(bench_writes(bench), 1);
 }
 
 static void a_full_view_refuses_for_the_moment(void **state)
@@ -286,13 +181,13 @@ static void a_full_view_refuses_for_the_moment(void **state)
     char name[8];
     for (uint64_t node = 1; node <= MEMBERS_MAX; node++) {
         snprintf(name, sizeof(name), "n%u", (unsigned)node);
-        joined(bench, name, node, 100);
+        bench_joined(bench, name, node, 100);
     }
-    join(bench, "one-more", 999, 100);
+    bench_join(bench, "one-more", 999, 100);
     assert_join_rejected(bench, REJECT_OVERLOADED, true);
     /* A member may begin anew all the same. */
-    joined(bench, "n64", 64, 101);
-    assert_int_equal(member(bench, 64)->incarnation, 101);
+    bench_joined(bench, "n64", 64, 101);
+    assert_int_equal(bench_member(bench, 64)->incarnation, 101);
     assert_int_equal(bench->arbiter->view.members_len, MEMBERS_MAX);
 }
 
@@ -300,13 +195,13 @@ static void a_full_view_refuses_for_the_moment(void **state)
 static void a_join_of_node_0_changes_nothing(void **state)
 {
     struct bench *bench = *state;
-    join(bench, "n0", 0, 100);
-    if (writes(bench) > 0) {
+    bench_join(bench, "n0", 0, 100);
+    if (bench_writes(bench) > 0) {
         struct view view;
         const struct effect *write = fixture_effect(&bench->fixture, EFFECT_REGISTRY_WRITE, 0);
-        assert_int_equal(view_decode(write->as.registry_write.bytes, write->as.registry_write.len,
-                                     &view),
-                         KV_OK);
+        assert_int_equal(
+            view_decode(write->as.registry_write.bytes, write->as.registry_write.len, &view),
+            KV_OK);
     }
     assert_int_equal(bench->arbiter->next.members_len, 0);
 }
@@ -316,21 +211,21 @@ static void a_join_of_node_0_changes_nothing(void **state)
 static void one_change_at_a_time(void **state)
 {
     struct bench *bench = *state;
-    join(bench, "n1", 1, 100);
-    struct message second = join_of("n2", 2, 100);
+    bench_join(bench, "n1", 1, 100);
+    struct message second = bench_join_of("n2", 2, 100);
     arbiter_on_message(bench->arbiter, 2, &second); /* the first is still being written */
-    assert_int_equal(writes(bench), 1);
-    assert_int_equal(sends(bench), 0);
-    written(bench);
+    assert_int_equal(bench_writes(bench), 1);
+    assert_int_equal(bench_sends(bench), 0);
+    bench_written(bench);
     assert_int_equal(bench->arbiter->view.members_len, 1);
-    joined(bench, "n2", 2, 100); /* it asks again */
+    bench_joined(bench, "n2", 2, 100); /* it asks again */
     assert_int_equal(bench->arbiter->view.members_len, 2);
 }
 
 static void a_failed_write_is_tried_again_and_tells_nobody(void **state)
 {
     struct bench *bench = *state;
-    join(bench, "n1", 1, 100);
+    bench_join(bench, "n1", 1, 100);
     fixture_advance(&bench->fixture, 0);
     arbiter_on_write_failed(bench->arbiter, 1);
     assert_int_equal(bench->fixture.effects.len, 0);
@@ -338,16 +233,16 @@ static void a_failed_write_is_tried_again_and_tells_nobody(void **state)
                      bench->fixture.now_ms + FIXTURE_RETRANSMIT_MS);
     fixture_advance(&bench->fixture, FIXTURE_RETRANSMIT_MS - 1);
     arbiter_tick(bench->arbiter);
-    assert_int_equal(writes(bench), 0);
+    assert_int_equal(bench_writes(bench), 0);
     fixture_advance(&bench->fixture, 1);
     arbiter_tick(bench->arbiter);
-    assert_int_equal(writes(bench), 1);
-    assert_int_equal(sends(bench), 0);
+    assert_int_equal(bench_writes(bench), 1);
+    assert_int_equal(bench_sends(bench), 0);
     assert_int_equal(bench->arbiter->view.number, 0);
     assert_true(arbiter_wake_ms(bench->arbiter) == UINT64_MAX);
-    written(bench);
+    bench_written(bench);
     assert_int_equal(bench->arbiter->view.number, 1);
-    assert_int_equal(sends(bench), 1);
+    assert_int_equal(bench_sends(bench), 1);
 }
 
 static void word_of_another_write_is_ignored(void **state)
@@ -355,7 +250,7 @@ static void word_of_another_write_is_ignored(void **state)
     struct bench *bench = *state;
     arbiter_on_written(bench->arbiter, 0);
     arbiter_on_write_failed(bench->arbiter, 0);
-    join(bench, "n1", 1, 100);
+    bench_join(bench, "n1", 1, 100);
     fixture_advance(&bench->fixture, 0);
     arbiter_on_written(bench->arbiter, 2);
     arbiter_on_write_failed(bench->arbiter, 2);
@@ -367,7 +262,7 @@ static void word_of_another_write_is_ignored(void **state)
 static void it_goes_on_from_what_is_durable(void **state)
 {
     struct bench *bench = *state;
-    make_three(bench);
+    bench_make_three(bench);
     arbiter_destroy(bench->arbiter);
     bench->arbiter = NULL;
     bench->fixture.config.registry = bench->registry;
@@ -377,11 +272,11 @@ static void it_goes_on_from_what_is_durable(void **state)
     assert_int_equal(bench->arbiter->view.number, 4);
     assert_int_equal(bench->arbiter->view.primary, 1);
     assert_int_equal(bench->arbiter->view.cluster, FIXTURE_CLUSTER);
-    assert_int_equal(member(bench, 2)->state, MEMBER_IN_SYNC);
+    assert_int_equal(bench_member(bench, 2)->state, MEMBER_IN_SYNC);
     /* Its members notice nothing: a heartbeat of this view needs no answer. */
     struct message beat = fixture_message(MESSAGE_HEARTBEAT, 4, 2);
     beat.body.heartbeat.incarnation = 100;
-    deliver(bench, 2, &beat);
+    bench_deliver(bench, 2, &beat);
     assert_int_equal(bench->fixture.effects.len, 0);
 }
 
@@ -389,7 +284,7 @@ static void a_damaged_registry_is_refused(void **state)
 {
     struct bench *bench = *state;
     struct arbiter *arbiter = NULL;
-    make_three(bench);
+    bench_make_three(bench);
     bench->fixture.config.registry = bench->registry;
     for (size_t len = 1; len < bench->registry_len; len++) {
         bench->fixture.config.registry_len = len;
@@ -403,23 +298,23 @@ static void a_damaged_registry_is_refused(void **state)
 static void caught_up_makes_a_candidate_count(void **state)
 {
     struct bench *bench = *state;
-    make_three(bench);
-    report(bench, MESSAGE_CAUGHT_UP, 1, 4, 3);
-    assert_int_equal(sends(bench), 0);
-    written(bench);
-    assert_int_equal(member(bench, 3)->state, MEMBER_IN_SYNC);
-    assert_int_equal(member(bench, 3)->joined, 4); /* the same session */
+    bench_make_three(bench);
+    bench_report(bench, MESSAGE_CAUGHT_UP, 1, 4, 3);
+    assert_int_equal(bench_sends(bench), 0);
+    bench_written(bench);
+    assert_int_equal(bench_member(bench, 3)->state, MEMBER_IN_SYNC);
+    assert_int_equal(bench_member(bench, 3)->joined, 4); /* the same session */
     assert_int_equal(bench->arbiter->view.number, 5);
-    report(bench, MESSAGE_CAUGHT_UP, 1, 5, 3); /* once more: nothing new */
-    assert_int_equal(writes(bench), 0);
+    bench_report(bench, MESSAGE_CAUGHT_UP, 1, 5, 3); /* once more: nothing new */
+    assert_int_equal(bench_writes(bench), 0);
 }
 
 static void suspect_takes_a_member_out(void **state)
 {
     struct bench *bench = *state;
-    make_three(bench);
-    report(bench, MESSAGE_SUSPECT, 1, 4, 2);
-    written(bench);
+    bench_make_three(bench);
+    bench_report(bench, MESSAGE_SUSPECT, 1, 4, 2);
+    bench_written(bench);
     assert_null(view_find(&bench->arbiter->view, 2));
     /* It learns of that as well, and joins again. */
     assert_int_equal(fixture_sent_len(&bench->fixture, MESSAGE_REPLICAS), 3);
@@ -428,23 +323,23 @@ static void suspect_takes_a_member_out(void **state)
 static void a_report_of_another_view_changes_nothing(void **state)
 {
     struct bench *bench = *state;
-    make_three(bench);
-    report(bench, MESSAGE_SUSPECT, 1, 3, 2);
-    assert_int_equal(writes(bench), 0);
+    bench_make_three(bench);
+    bench_report(bench, MESSAGE_SUSPECT, 1, 3, 2);
+    assert_int_equal(bench_writes(bench), 0);
     assert_int_equal(fixture_sent_len(&bench->fixture, MESSAGE_REPLICAS), 1); /* it gets the view */
-    report(bench, MESSAGE_CAUGHT_UP, 1, 5, 3);
-    assert_int_equal(writes(bench), 0);
+    bench_report(bench, MESSAGE_CAUGHT_UP, 1, 5, 3);
+    assert_int_equal(bench_writes(bench), 0);
     assert_int_equal(bench->fixture.context.counters[COUNTER_messages_old_view], 2);
 }
 
 static void a_report_of_another_session_changes_nothing(void **state)
 {
     struct bench *bench = *state;
-    make_three(bench);
+    bench_make_three(bench);
     struct message message = fixture_message(MESSAGE_CAUGHT_UP, 4, 1);
     message.body.member.node = 3;
     message.body.member.joined = 3;
-    deliver(bench, 1, &message);
+    bench_deliver(bench, 1, &message);
     assert_int_equal(bench->fixture.effects.len, 0);
     assert_int_equal(bench->fixture.context.counters[COUNTER_messages_unexpected], 1);
 }
@@ -452,50 +347,44 @@ static void a_report_of_another_session_changes_nothing(void **state)
 static void only_the_primary_reports_and_not_itself(void **state)
 {
     struct bench *bench = *state;
-    make_three(bench);
-    report(bench, MESSAGE_SUSPECT, 2, 4, 3);
-    report(bench, MESSAGE_SUSPECT, 99, 4, 3);
-    report(bench, MESSAGE_SUSPECT, 1, 4, 1);
-    report(bench, MESSAGE_CAUGHT_UP, 1, 4, 1);
-    report(bench, MESSAGE_SUSPECT, 1, 4, 98); /* no member */
-    assert_int_equal(writes(bench), 0);
+    bench_make_three(bench);
+    bench_report(bench, MESSAGE_SUSPECT, 2, 4, 3);
+    bench_report(bench, MESSAGE_SUSPECT, 99, 4, 3);
+    bench_report(bench, MESSAGE_SUSPECT, 1, 4, 1);
+    bench_report(bench, MESSAGE_CAUGHT_UP, 1, 4, 1);
+    bench_report(bench, MESSAGE_SUSPECT, 1, 4, 98); /* no member */
+    assert_int_equal(bench_writes(bench), 0);
     assert_int_equal(bench->fixture.context.counters[COUNTER_messages_unexpected], 5);
 }
 
 /* --- heartbeats --- */
 
-static void heartbeat(struct bench *bench, uint64_t node, uint64_t view, uint64_t incarnation)
-{
-    struct message beat = fixture_message(MESSAGE_HEARTBEAT, view, node);
-    beat.body.heartbeat.incarnation = incarnation;
-    deliver(bench, node, &beat);
-}
-
 static void a_heartbeat_of_the_current_view_is_silent(void **state)
 {
     struct bench *bench = *state;
-    make_three(bench);
-    heartbeat(bench, 2, 4, 100);
+    bench_make_three(bench);
+    bench_heartbeat(bench, 2, 4, 100);
     assert_int_equal(bench->fixture.effects.len, 0);
 }
 
 static void a_heartbeat_that_is_behind_gets_the_view(void **state)
 {
     struct bench *bench = *state;
-    make_three(bench);
-    heartbeat(bench, 2, 3, 100);
+    bench_make_three(bench);
+    bench_heartbeat(bench, 2, 3, 100);
     assert_int_equal(fixture_sent_len(&bench->fixture, MESSAGE_REPLICAS), 1);
-    heartbeat(bench, 3, 3, 100); /* it joined with this view: that is the answer it waits for */
+    bench_heartbeat(bench, 3, 3,
+                    100); /* it joined with this view: that is the answer it waits for */
     assert_int_equal(fixture_sent_len(&bench->fixture, MESSAGE_JOINED_SECONDARY), 1);
-    heartbeat(bench, 2, 4, 99); /* a process that is over */
-    assert_int_equal(sends(bench), 1);
+    bench_heartbeat(bench, 2, 4, 99); /* a process that is over */
+    assert_int_equal(bench_sends(bench), 1);
 }
 
 static void a_heartbeat_of_a_stranger_gets_the_view(void **state)
 {
     struct bench *bench = *state;
-    make_three(bench);
-    heartbeat(bench, 99, 4, 100);
+    bench_make_three(bench);
+    bench_heartbeat(bench, 99, 4, 100);
     uint64_t link;
     struct message answer = fixture_sent(&bench->fixture, MESSAGE_REPLICAS, 0, &link);
     struct view view;
@@ -503,33 +392,33 @@ static void a_heartbeat_of_a_stranger_gets_the_view(void **state)
     assert_int_equal(
         view_decode(answer.body.replicas.view.at, answer.body.replicas.view.len, &view), KV_OK);
     assert_null(view_find(&view, 99));
-    assert_int_equal(writes(bench), 0);
+    assert_int_equal(bench_writes(bench), 0);
 }
 
 /* However many strangers come by, the members stay known. */
 static void strangers_do_not_push_members_out(void **state)
 {
     struct bench *bench = *state;
-    make_three(bench);
+    bench_make_three(bench);
     for (uint64_t node = 1000; node < 1000 + 3 * ARBITER_PEERS_MAX; node++) {
         fixture_advance(&bench->fixture, 1);
-        heartbeat(bench, 1, 4, 100);
-        heartbeat(bench, 2, 4, 100);
-        heartbeat(bench, 3, 4, 100);
-        heartbeat(bench, node, 0, 1);
+        bench_heartbeat(bench, 1, 4, 100);
+        bench_heartbeat(bench, 2, 4, 100);
+        bench_heartbeat(bench, 3, 4, 100);
+        bench_heartbeat(bench, node, 0, 1);
     }
     assert_int_equal(bench->arbiter->peers_len, ARBITER_PEERS_MAX);
-    join(bench, "n2", 9, 100);
+    bench_join(bench, "n2", 9, 100);
     assert_join_rejected(bench, REJECT_NAME_IN_USE, true); /* it is alive */
 }
 
 static void another_cluster_is_ignored_and_counted(void **state)
 {
     struct bench *bench = *state;
-    make_three(bench);
+    bench_make_three(bench);
     struct message beat = fixture_message(MESSAGE_HEARTBEAT, 3, 2);
     beat.cluster = FIXTURE_CLUSTER + 1;
-    deliver(bench, 2, &beat);
+    bench_deliver(bench, 2, &beat);
     assert_int_equal(bench->fixture.effects.len, 0);
     assert_int_equal(bench->fixture.context.counters[COUNTER_messages_foreign_cluster], 1);
 }
@@ -541,13 +430,13 @@ static void locate_answers_with_the_view(void **state)
     struct view view;
     locate.cluster = 0;
     locate.body.request.request = 8;
-    deliver(bench, 50, &locate);
+    bench_deliver(bench, 50, &locate);
     struct message answer = fixture_sent(&bench->fixture, MESSAGE_LOCATED, 0, NULL);
     assert_int_equal(view_decode(answer.body.located.view.at, answer.body.located.view.len, &view),
                      KV_OK);
     assert_int_equal(view.number, 0); /* none yet */
-    make_three(bench);
-    deliver(bench, 50, &locate);
+    bench_make_three(bench);
+    bench_deliver(bench, 50, &locate);
     answer = fixture_sent(&bench->fixture, MESSAGE_LOCATED, 0, NULL);
     assert_int_equal(answer.body.located.request, 8);
     assert_int_equal(view_decode(answer.body.located.view.at, answer.body.located.view.len, &view),
@@ -555,165 +444,7 @@ static void locate_answers_with_the_view(void **state)
     assert_int_equal(view.number, 4);
 }
 
-/* --- Leave --- */
-
-static void leave(struct bench *bench, uint64_t link, uint64_t sender, uint64_t request,
-                  const char *name)
-{
-    struct message message = fixture_message(MESSAGE_LEAVE, 4, sender);
-    message.body.leave.request = request;
-    message.body.leave.name = fixture_text(name);
-    deliver(bench, link, &message);
-}
-
-static void a_member_leaves_by_itself(void **state)
-{
-    struct bench *bench = *state;
-    make_three(bench);
-    leave(bench, 2, 2, 0, "n2");
-    assert_int_equal(sends(bench), 0);
-    written(bench);
-    assert_null(view_find(&bench->arbiter->view, 2));
-    /* The answer to it is the view without it; once more gives that view again. */
-    leave(bench, 2, 2, 0, "n2");
-    assert_int_equal(writes(bench), 0);
-    assert_int_equal(fixture_sent_len(&bench->fixture, MESSAGE_REPLICAS), 1);
-}
-
-static void the_primary_does_not_leave_by_itself(void **state)
-{
-    struct bench *bench = *state;
-    make_three(bench);
-    leave(bench, 1, 1, 0, "n1");
-    assert_int_equal(writes(bench), 0);
-    assert_int_equal(sends(bench), 1);
-}
-
-/* With another's name and no request id it is no order. */
-static void nobody_leaves_for_another(void **state)
-{
-    struct bench *bench = *state;
-    make_three(bench);
-    leave(bench, 3, 3, 0, "n2");
-    assert_int_equal(writes(bench), 0);
-    assert_non_null(view_find(&bench->arbiter->view, 2));
-}
-
-static void a_member_that_is_there_is_told_to_leave(void **state)
-{
-    struct bench *bench = *state;
-    uint64_t link;
-    make_three(bench);
-    leave(bench, 50, 900, 7, "n2");
-    struct message order = fixture_sent(&bench->fixture, MESSAGE_LEAVE, 0, &link);
-    assert_int_equal(link, 2);
-    assert_true(fixture_equals(order.body.leave.name, "n2"));
-    assert_int_equal(sends(bench), 1);
-    assert_int_equal(arbiter_wake_ms(bench->arbiter),
-                     bench->fixture.now_ms + FIXTURE_RETRANSMIT_MS);
-    heartbeat(bench, 2, 4, 100);
-    fixture_advance(&bench->fixture, FIXTURE_RETRANSMIT_MS);
-    arbiter_tick(bench->arbiter); /* and again, should the order be lost */
-    assert_int_equal(fixture_sent_len(&bench->fixture, MESSAGE_LEAVE), 1);
-    leave(bench, 2, 2, 0, "n2");
-    written(bench);
-    struct message answer = fixture_sent(&bench->fixture, MESSAGE_OPERATION_ACK, 0, &link);
-    assert_int_equal(link, 50);
-    assert_int_equal(answer.body.operation_ack.request, 7);
-    assert_true(arbiter_wake_ms(bench->arbiter) == UINT64_MAX);
-}
-
-static void a_member_that_is_absent_is_taken_out(void **state)
-{
-    struct bench *bench = *state;
-    make_three(bench);
-    arbiter_on_link_down(bench->arbiter, 2);
-    leave(bench, 50, 900, 7, "n2");
-    assert_int_equal(sends(bench), 0);
-    written(bench);
-    assert_null(view_find(&bench->arbiter->view, 2));
-    assert_int_equal(fixture_sent_len(&bench->fixture, MESSAGE_OPERATION_ACK), 1);
-}
-
-static void leaving_waits_for_the_change_going_on(void **state)
-{
-    struct bench *bench = *state;
-    make_three(bench);
-    arbiter_on_link_down(bench->arbiter, 2);
-    report(bench, MESSAGE_CAUGHT_UP, 1, 4, 3); /* being written */
-    struct message message = fixture_message(MESSAGE_LEAVE, 4, 900);
-    message.body.leave.request = 7;
-    message.body.leave.name = fixture_text("n2");
-    arbiter_on_message(bench->arbiter, 50, &message);
-    assert_int_equal(writes(bench), 1);
-    written(bench);
-    assert_int_equal(fixture_sent_len(&bench->fixture, MESSAGE_OPERATION_ACK), 0);
-    fixture_advance(&bench->fixture, FIXTURE_RETRANSMIT_MS);
-    arbiter_tick(bench->arbiter);
-    written(bench);
-    assert_null(view_find(&bench->arbiter->view, 2));
-    assert_int_equal(fixture_sent_len(&bench->fixture, MESSAGE_OPERATION_ACK), 1);
-}
-
-static void assert_leave_rejected(struct bench *bench, uint8_t reason)
-{
-    struct message answer = fixture_sent(&bench->fixture, MESSAGE_OPERATION_REJECTED, 0, NULL);
-    assert_int_equal(answer.body.operation_rejected.request, 7);
-    assert_int_equal(answer.body.operation_rejected.reason, reason);
-    assert_int_equal(writes(bench), 0);
-}
-
-static void leave_of_the_primary_or_of_nobody_is_rejected(void **state)
-{
-    struct bench *bench = *state;
-    make_three(bench);
-    leave(bench, 50, 900, 7, "n1");
-    assert_leave_rejected(bench, REJECT_IS_PRIMARY);
-    leave(bench, 50, 900, 7, "nobody");
-    assert_leave_rejected(bench, REJECT_NOT_FOUND);
-}
-
-static void leave_requests_are_limited(void **state)
-{
-    struct bench *bench = *state;
-    make_three(bench);
-    for (uint32_t i = 0; i < LEAVE_REQUESTS_MAX; i++) {
-        leave(bench, 50 + i, 900, 7, "n2");
-        assert_int_equal(fixture_sent_len(&bench->fixture, MESSAGE_OPERATION_REJECTED), 0);
-    }
-    leave(bench, 50, 900, 7, "n3");
-    assert_leave_rejected(bench, REJECT_OVERLOADED);
-    arbiter_on_link_down(bench->arbiter, 51); /* that client is gone: there is room */
-    leave(bench, 50, 900, 7, "n3");
-    assert_int_equal(fixture_sent_len(&bench->fixture, MESSAGE_OPERATION_REJECTED), 0);
-    leave(bench, 2, 2, 0, "n2");
-    written(bench);
-    assert_int_equal(fixture_sent_len(&bench->fixture, MESSAGE_OPERATION_ACK),
-                     LEAVE_REQUESTS_MAX - 1);
-}
-
-/* A node that answers heartbeats and does not go: the client gets its answer all the same. */
-static void leaving_that_does_not_come_through_fails(void **state)
-{
-    struct bench *bench = *state;
-    uint64_t link = 0;
-    uint32_t failed = 0;
-    make_three(bench);
-    leave(bench, 50, 900, 7, "n2");
-    for (uint32_t ms = 0; ms <= 11000 && failed == 0; ms += FIXTURE_RETRANSMIT_MS) {
-        heartbeat(bench, 2, 4, 100);
-        fixture_advance(&bench->fixture, FIXTURE_RETRANSMIT_MS);
-        arbiter_tick(bench->arbiter);
-        failed = fixture_sent_len(&bench->fixture, MESSAGE_OPERATION_FAILED);
-    }
-    assert_int_equal(failed, 1);
-    struct message answer = fixture_sent(&bench->fixture, MESSAGE_OPERATION_FAILED, 0, &link);
-    assert_int_equal(link, 50);
-    assert_int_equal(answer.body.operation_failed.request, 7);
-    assert_true(arbiter_wake_ms(bench->arbiter) == UINT64_MAX);
-}
-
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, bench_setup, bench_teardown)
 
 int main(void)
 {
@@ -747,15 +478,6 @@ int main(void)
         TEST(strangers_do_not_push_members_out),
         TEST(another_cluster_is_ignored_and_counted),
         TEST(locate_answers_with_the_view),
-        TEST(a_member_leaves_by_itself),
-        TEST(the_primary_does_not_leave_by_itself),
-        TEST(nobody_leaves_for_another),
-        TEST(a_member_that_is_there_is_told_to_leave),
-        TEST(a_member_that_is_absent_is_taken_out),
-        TEST(leaving_waits_for_the_change_going_on),
-        TEST(leave_of_the_primary_or_of_nobody_is_rejected),
-        TEST(leave_requests_are_limited),
-        TEST(leaving_that_does_not_come_through_fails),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,6 +1,6 @@
 /*
- * The log: records in the one total order, held once. Where chunks end, what a slice may cover, what
- * trimming frees, and that borrowed bytes stay where they are.
+ * The log: records in the one total order, held once. Where chunks end, what a slice may cover,
+ * what trimming frees, and that borrowed bytes stay where they are.
  */
 #include "fixture.h"
 

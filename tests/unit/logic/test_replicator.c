@@ -275,8 +275,7 @@ static void a_record_larger_than_the_window_still_goes(void **state)
 static void fill_store(struct bench *bench, uint32_t pairs)
 {
     for (uint32_t i = 0; i < pairs; i++) {
-        store_put(bench->store, &i, sizeof(i), filler, 100 * 1024,
-                  (struct kv_position){3, i + 1});
+        store_put(bench->store, &i, sizeof(i), filler, 100 * 1024, (struct kv_position){3, i + 1});
     }
 }
 
@@ -346,7 +345,8 @@ static void a_slow_peer_gets_nothing_twice(void **state)
     assert_int_equal(bench->replicator.received, 8);
 }
 
-/* The ack covers the one that was repeated, and not what was sent behind it before: that is lost. */
+/* The ack covers the one that was repeated, and not what was sent behind it before: that is lost.
+ */
 static void an_ack_that_shows_the_loss_brings_the_rest(void **state)
 {
     struct bench *bench = *state;
@@ -475,8 +475,8 @@ static void acks_out_of_range_are_counted_and_ignored(void **state)
     other.body.snapshot_ack.session = SESSION + 1;
     other.body.snapshot_ack.received = 5;
     other.body.snapshot_ack.durable = 5;
-    assert_false(replicator_on_ack(&bench->replicator, &bench->fixture.context, &bench->source,
-                                   &other));
+    assert_false(
+        replicator_on_ack(&bench->replicator, &bench->fixture.context, &bench->source, &other));
     assert_int_equal(*unexpected, 4);
     assert_int_equal(bench->replicator.received, 3);
     assert_int_equal(bench->replicator.durable, 3);

@@ -550,8 +550,7 @@ static void property_cut(struct property *property)
     buffer_init(&sent->records);
     uint64_t high = transfer_cut(property->primary, property->cursor,
                                  rand_below(&property->rand, 1500), &sent->records, &count);
-    sent->piece =
-        piece_of(&sent->records, count, property->cursor, high, property->committed);
+    sent->piece = piece_of(&sent->records, count, property->cursor, high, property->committed);
     property->all_cut = high == UINT64_MAX;
     property->cursor = high + 1;
 }
@@ -575,8 +574,7 @@ static void property_take(struct property *property)
     assert_int_equal(apply_all(joiner->disk, &told), count);
     buffer_close(&told);
     /* Nothing older than the newest piece is asked for again. */
-    uint64_t keep =
-        property->applied < sent->piece.as_of ? property->applied : sent->piece.as_of;
+    uint64_t keep = property->applied < sent->piece.as_of ? property->applied : sent->piece.as_of;
     log_trim(joiner->log, keep);
 }
 
@@ -623,10 +621,10 @@ static void property_run(struct property *property)
             }
             break;
         default:
-            property_show(property, between(rand, property->applied,
-                                            property->committed > property->applied
-                                                ? property->committed
-                                                : property->applied));
+            property_show(property,
+                          between(rand, property->applied,
+                                  property->committed > property->applied ? property->committed
+                                                                          : property->applied));
             break;
         }
     }

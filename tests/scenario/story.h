@@ -1,0 +1,248 @@
+/*
+ * Stories: one real node in virtual time among scripted peers. A story says what the peers do and
+ * what the node must answer; it reads like a script.
+ *
+ * The node is stepped as the host steps it: each event is followed by EVENT_FLUSH, EVENT_TICK comes
+ * at node_wake_ms(). Nothing sleeps, no clock is read. The rules of the effects (effect.h) are
+ * checked at every step. Peers do nothing by themselves unless they were made prompt.
+ *
+ * What the node emits waits, unread, at the peer that it is for; expect_x() takes the next one of
+ * that peer and fails when it is anything else, and story_end() fails when something unread is
+ * left: so an answer too many is always noticed. Only what repeats at rest is skipped by
+ * expect_x(): Heartbeat at the arbiter; Commit, Probe and Replicas at a secondary. Everything, also
+ * that, goes into the trace, which story_end() compares with golden/NAME.txt (the environment
+ * KV_BLESS=1 writes it anew).
+ *
+ * Records are written "k1=v1 k2=-": an insertion and a removal.
+ */
+#ifndef SCENARIO_STORY_H
+#define SCENARIO_STORY_H
+
+#include "logic/node.h"
+#include "logic/view.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <cmocka.h>
+
+enum story_peer {
+    HOST, /* notes, links, the end of the process: never waits to be read */
+    ARBITER,
+    STORE, /* the persistence */
+    CLIENT1,
+    CLIENT2,
+    S1, /* secondaries of a primary under test */
+    S2,
+    S3,
+    PRIMARY, /* of a secondary under test */
+    STORY_PEERS_LEN,
+};
+
+#define STORY_RETRANSMIT_MS      100u
+#define STORY_OPERATION_MS       1000u
+#define STORY_REPLICA_TIMEOUT_MS 5000u
+#define STORY_INFLIGHT_OPS_MAX   64u
+
+/* An update fails at its deadline: not earlier, hardly later. */
+#define STORY_FAILED_MS_MIN 1000u
+#define STORY_FAILED_MS_MAX 1100u
+
+/* Number of the Snapshot with the first (0) update, the second (1), ... after story_start_x(),
+ * while each update travels alone: before it come Begin, one Piece and End. */
+#define SEQ(n) (3u + (n))
+
+/* --- life of a story --- */
+
+struct story;
+
+/* One cmocka test whose function is the story. */
+#define STORY(name) cmocka_unit_test_setup_teardown(name, story_setup, story_teardown)
+int story_setup(void **state);
+int story_teardown(void **state);
+
+/* To be changed before story_create_node(), as far as the story needs it. */
+struct node_config *story_config(struct story *story);
+
+/* Begins the story of that name (the function's): state is the test's. */
+struct story *story_begin(void **state, const char *name);
+
+/* Everything was read; the trace is the golden one. */
+void story_end(struct story *story);
+
+/* The node is there, its link to the arbiter is up, its store is not open yet. */
+void story_create_node(struct story *story);
+void story_loaded(struct story *story);
+
+/* From nothing to a primary with that many secondaries (S1, S2, ...), all in sync. The store and
+ * the secondaries have answered so far and do nothing by themselves from here on. */
+void story_start_primary(struct story *story, uint32_t secondaries);
+
+/* From nothing to a secondary in sync, of PRIMARY, with an empty content. */
+void story_start_secondary(struct story *story);
+
+uint64_t story_now_ms(const struct story *story);
+void story_run_ms(struct story *story, uint64_t ms);
+
+/* What happens in between is one turn of the loop: the flush comes at its end. */
+void story_turn_begin(struct story *story);
+void story_turn_end(struct story *story);
+
+/* A remark in the trace. */
+void story_say(struct story *story, const char *text);
+
+const struct node *story_node(const struct story *story);
+
+/* --- clients: each returns the request's id, counted per client from 0 --- */
+
+uint64_t story_insert(struct story *story, enum story_peer client, const char *key,
+                      const char *value);
+uint64_t story_remove(struct story *story, enum story_peer client, const char *key);
+uint64_t story_get(struct story *story, enum story_peer client, const char *key);
+
+/* With an id of one's own choice. */
+void story_insert_id(struct story *story, enum story_peer client, uint64_t id, const char *key,
+                     const char *value);
+
+/* Answered from a state at or after that index. */
+uint64_t story_get_after(struct story *story, enum story_peer client, const char *key,
+                         uint64_t index);
+
+/* The connection is gone; what is sent to it is lost. */
+void story_client_goes(struct story *story, enum story_peer client);
+
+/* --- the store --- */
+
+void story_store_prompt(struct story *story, bool prompt); /* stores at once from now on */
+void story_persisted(struct story *story);                 /* the batch in flight */
+void story_persist_fails(struct story *story, const char *reason);
+uint64_t story_batch(const struct story *story); /* number of the batch given last */
+bool story_batch_in_flight(const struct story *story);
+
+/* Any answer, also to a batch that is not in flight. */
+void story_persist_answer(struct story *story, uint64_t batch, bool stored);
+
+/* --- secondaries of a primary under test --- */
+
+/* Acknowledges at once what arrives from now on (and what has arrived). */
+void story_secondary_prompt(struct story *story, enum story_peer secondary, bool prompt);
+void story_ack(struct story *story, enum story_peer secondary); /* all of it, as durable */
+void story_ack_received(struct story *story, enum story_peer secondary);
+void story_ack_exactly(struct story *story, enum story_peer secondary, uint64_t received,
+                       uint64_t durable);
+
+/* Acknowledges on its own link, but with the session of another. */
+void story_ack_as(struct story *story, enum story_peer secondary, enum story_peer other,
+                  uint64_t received, uint64_t durable);
+
+/* Nothing reaches it while cut; what it has received says story_received(). */
+void story_cut(struct story *story, enum story_peer secondary, bool cut);
+uint64_t story_received(const struct story *story, enum story_peer secondary);
+
+/* --- the arbiter: edits the next view, then tells it --- */
+
+void story_view_add(struct story *story, enum story_peer secondary); /* as a candidate */
+void story_view_remove(struct story *story, enum story_peer secondary);
+void story_view_in_sync(struct story *story, enum story_peer secondary);
+void story_tell_view(struct story *story);       /* a new number, as Replicas */
+void story_tell_view_again(struct story *story); /* the same once more */
+
+/* The links to those that the view has brought are up. */
+void story_links_up(struct story *story);
+
+/* One change each, told; the new member's link is up. */
+void story_joins(struct story *story, enum story_peer secondary);
+void story_leaves(struct story *story, enum story_peer secondary);
+void story_is_in_sync(struct story *story, enum story_peer secondary);
+
+/* joins, takes the transfer, is reported and becomes in sync; it answers at once meanwhile. */
+void story_brings_in(struct story *story, enum story_peer secondary);
+
+/* Answers the node's Join: as the primary, or as a candidate of PRIMARY. */
+void story_joined_primary(struct story *story);
+void story_joined_secondary(struct story *story);
+
+/* The node under test is in sync in a new view. */
+void story_node_in_sync(struct story *story);
+
+/* A view in which the node under test is not. */
+void story_node_taken_out(struct story *story);
+
+/* Any message, from that peer, as it stands. */
+void story_deliver(struct story *story, enum story_peer peer, const struct message *message);
+
+/* --- the primary of a secondary under test --- */
+
+/* Makes the next Snapshot, sends it, and returns its number. */
+uint64_t story_begin_session(struct story *story);
+uint64_t story_piece(struct story *story, const char *records); /* of everything */
+uint64_t story_finish_transfer(struct story *story);
+uint64_t story_write(struct story *story, const char *records);
+
+/* Makes it, but does not send it yet. */
+uint64_t story_make(struct story *story, const char *records);
+
+/* Sends that one, for the first time or again. */
+void story_send(struct story *story, uint64_t seq);
+
+/* Index of the record made last. */
+uint64_t story_index(const struct story *story);
+
+/* The commit index that it tells from now on; told at once by a Commit. */
+void story_commits(struct story *story, uint64_t index);
+void story_probe(struct story *story);
+
+/* --- what the node must have done; each takes one thing and returns when it was emitted --- */
+
+uint64_t expect_ack(struct story *story, enum story_peer client, uint64_t id);
+uint64_t expect_failed(struct story *story, enum story_peer client, uint64_t id);
+uint64_t expect_rejected(struct story *story, enum story_peer client, uint64_t id,
+                         enum reject_reason reason);
+/* value NULL: the key is absent. */
+uint64_t expect_result(struct story *story, enum story_peer client, uint64_t id, const char *value);
+
+/* Asks and takes the answer. */
+void expect_get(struct story *story, enum story_peer client, const char *key, const char *value);
+
+uint64_t expect_persist(struct story *story, const char *records);
+/* The very bytes of the batch taken last, positions too. */
+uint64_t expect_persist_again(struct story *story);
+
+uint64_t expect_snapshot(struct story *story, enum story_peer secondary, uint64_t seq,
+                         const char *records);
+uint64_t expect_begin(struct story *story, enum story_peer secondary);
+uint64_t expect_piece(struct story *story, enum story_peer secondary, uint64_t seq,
+                      const char *records);
+uint64_t expect_transfer_end(struct story *story, enum story_peer secondary, uint64_t seq);
+uint64_t expect_caught_up(struct story *story, enum story_peer secondary);
+uint64_t expect_suspect(struct story *story, enum story_peer secondary);
+uint64_t expect_join(struct story *story);
+uint64_t expect_leave(struct story *story);
+uint64_t expect_snapshot_ack(struct story *story, uint64_t received, uint64_t durable);
+
+/* The process is asked to end with that status. */
+void expect_stop(struct story *story, int exit_status);
+
+/* Nothing unread waits at that peer. */
+void expect_quiet(struct story *story, enum story_peer peer);
+
+/* What a peer's own content has for a key: of STORE or a secondary; NULL: nothing. */
+void expect_content(struct story *story, enum story_peer peer, const char *key, const char *value);
+
+/* The node's own committed content. */
+void expect_node_has(struct story *story, const char *key, const char *value);
+
+/* A round of insert, get, remove, get with a prompt store and prompt members: the node is well. */
+void expect_well(struct story *story);
+
+/* How many messages of a type went to that peer at or after since_ms, without those that repeat at
+ * rest; type 0: anything at all. Marks them as read. */
+uint32_t story_take_count(struct story *story, enum story_peer peer, uint8_t type,
+                          uint64_t since_ms);
+
+/* Reads everything that waits there. */
+void story_take_all(struct story *story, enum story_peer peer);
+
+#endif

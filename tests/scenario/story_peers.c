@@ -1,0 +1,534 @@
+/* What the scripted peers do: clients, the store, secondaries, the arbiter, a primary. */
+#include "story_internal.h"
+
+#include "base/alloc.h"
+#include "logic/record.h"
+
+#include <string.h>
+
+#define STORY_RECORDS_MAX 4096u
+
+struct message story_message(const struct story *story, uint8_t type, enum story_peer from)
+{
+    struct message message;
+    bool is_client = from == CLIENT1 || from == CLIENT2;
+    memset(&message, 0, sizeof(message));
+    message.type = type;
+    message.cluster = is_client ? 0 : STORY_CLUSTER;
+    message.view = is_client ? 0 : story->view.number;
+    message.sender = story_peer_node(from);
+    return message;
+}
+
+static uint64_t story_link(const struct story *story, enum story_peer peer)
+{
+    if (peer == ARBITER) {
+        return story->arbiter_link;
+    }
+    return peer >= S1 && peer <= S3 ? story->secondaries[peer].link : (uint64_t)peer;
+}
+
+static void story_deliver_alone(struct story *story, enum story_peer peer, uint64_t link,
+                                const struct message *message)
+{
+    char text[STORY_TEXT_MAX];
+    size_t size = message_size(message);
+    uint8_t *bytes = alloc_bytes(size);
+    assert_int_equal(message_encode(message, bytes, size), size);
+    story_message_text(message, text, sizeof(text));
+    story_trace(story, "node < %-8s %s", story_peer_name(peer), text);
+    struct event event = {.kind = EVENT_MESSAGE, .now_ms = story->now_ms};
+    event.as.message.link = link;
+    event.as.message.bytes = bytes;
+    event.as.message.len = size;
+    story_step_alone(story, &event);
+    alloc_free(bytes);
+}
+
+void story_deliver(struct story *story, enum story_peer peer, const struct message *message)
+{
+    story_deliver_alone(story, peer, story_link(story, peer), message);
+    story_turn_over(story);
+}
+
+/* --- clients --- */
+
+static void story_request(struct story *story, uint8_t type, enum story_peer client, uint64_t id,
+                          const char *key, const char *value, uint64_t min_index)
+{
+    struct message message = story_message(story, type, client);
+    message.body.operation.request = id;
+    message.body.operation.key = story_text(key);
+    message.body.operation.min_index = min_index;
+    if (value != NULL) {
+        message.body.operation.value = story_text(value);
+    }
+    story_deliver(story, client, &message);
+}
+
+uint64_t story_insert(struct story *story, enum story_peer client, const char *key,
+                      const char *value)
+{
+    uint64_t id = story->requests[client]++;
+    story_request(story, MESSAGE_INSERT, client, id, key, value, 0);
+    return id;
+}
+
+uint64_t story_remove(struct story *story, enum story_peer client, const char *key)
+{
+    uint64_t id = story->requests[client]++;
+    story_request(story, MESSAGE_REMOVE, client, id, key, NULL, 0);
+    return id;
+}
+
+uint64_t story_get(struct story *story, enum story_peer client, const char *key)
+{
+    return story_get_after(story, client, key, 0);
+}
+
+uint64_t story_get_after(struct story *story, enum story_peer client, const char *key,
+                         uint64_t index)
+{
+    uint64_t id = story->requests[client]++;
+    story_request(story, MESSAGE_GET, client, id, key, NULL, index);
+    return id;
+}
+
+void story_insert_id(struct story *story, enum story_peer client, uint64_t id, const char *key,
+                     const char *value)
+{
+    story_request(story, MESSAGE_INSERT, client, id, key, value, 0);
+}
+
+void story_client_goes(struct story *story, enum story_peer client)
+{
+    struct event event = {.kind = EVENT_LINK_DOWN, .now_ms = story->now_ms};
+    event.as.link.link = (uint64_t)client;
+    story->gone[client] = true;
+    story_trace(story, "node < %-8s connection lost", story_peer_name(client));
+    story_step(story, &event);
+}
+
+/* --- the store --- */
+
+void story_store_prompt(struct story *story, bool prompt)
+{
+    story->store.prompt = prompt;
+    story_react(story);
+}
+
+uint64_t story_batch(const struct story *story)
+{
+    return story->store.batch;
+}
+
+bool story_batch_in_flight(const struct story *story)
+{
+    return story->store.in_flight;
+}
+
+/* What was borrowed for the batch has stayed as it was. */
+static void story_check_slices(struct story *story)
+{
+    const struct story_store *store = &story->store;
+    size_t at = 0;
+    for (uint32_t i = 0; i < store->slices_len; i++) {
+        if (memcmp(store->bytes + at, store->slices[i].bytes, store->slices[i].len) != 0) {
+            story_fail(story, "the bytes of a batch in flight have changed");
+        }
+        at += store->slices[i].len;
+    }
+}
+
+void story_store_answers(struct story *story, uint64_t batch, bool stored, const char *reason)
+{
+    struct story_store *store = &story->store;
+    if (store->in_flight && batch == store->batch) {
+        story_check_slices(story);
+        store->in_flight = false;
+        if (stored && store->len > 0) {
+            story_content_apply(&story->content[STORE], store->bytes, store->len, 0);
+        }
+    }
+    struct event event = {.kind = stored ? EVENT_PERSISTED : EVENT_PERSIST_FAILED,
+                          .now_ms = story->now_ms};
+    event.as.persist.batch = batch;
+    event.as.persist.status = stored ? KV_OK : KV_E_IO;
+    event.as.persist.error = reason;
+    story_trace(story, "node < store    %s batch=%llu", stored ? "Persisted" : "PersistFailed",
+                (unsigned long long)batch);
+    story_step_alone(story, &event);
+}
+
+void story_persisted(struct story *story)
+{
+    assert_true(story->store.in_flight);
+    story_persist_answer(story, story->store.batch, true);
+}
+
+void story_persist_fails(struct story *story, const char *reason)
+{
+    assert_true(story->store.in_flight);
+    story_store_answers(story, story->store.batch, false, reason);
+    story_turn_over(story);
+}
+
+void story_persist_answer(struct story *story, uint64_t batch, bool stored)
+{
+    story_store_answers(story, batch, stored, NULL);
+    story_turn_over(story);
+}
+
+/* --- secondaries --- */
+
+void story_secondary_acks(struct story *story, enum story_peer secondary, uint64_t session,
+                          uint64_t received, uint64_t durable)
+{
+    struct message message = story_message(story, MESSAGE_SNAPSHOT_ACK, secondary);
+    message.body.snapshot_ack.session = session;
+    message.body.snapshot_ack.received = received;
+    message.body.snapshot_ack.durable = durable;
+    story->secondaries[secondary].owes = false;
+    story_deliver_alone(story, secondary, story->secondaries[secondary].link, &message);
+}
+
+void story_secondary_prompt(struct story *story, enum story_peer secondary, bool prompt)
+{
+    story->secondaries[secondary].prompt = prompt;
+    story_react(story);
+}
+
+void story_ack_exactly(struct story *story, enum story_peer secondary, uint64_t received,
+                       uint64_t durable)
+{
+    story_secondary_acks(story, secondary, story->secondaries[secondary].session, received,
+                         durable);
+    story_turn_over(story);
+}
+
+void story_ack_as(struct story *story, enum story_peer secondary, enum story_peer other,
+                  uint64_t received, uint64_t durable)
+{
+    story_secondary_acks(story, secondary, story->secondaries[other].session, received, durable);
+    story_turn_over(story);
+}
+
+void story_ack(struct story *story, enum story_peer secondary)
+{
+    uint64_t expected = story->secondaries[secondary].expected;
+    story_ack_exactly(story, secondary, expected, expected);
+}
+
+void story_ack_received(struct story *story, enum story_peer secondary)
+{
+    /* What was durable before is what a session's start left: nothing newer is claimed. */
+    story_ack_exactly(story, secondary, story->secondaries[secondary].expected, SEQ(0));
+}
+
+void story_cut(struct story *story, enum story_peer secondary, bool cut)
+{
+    story->secondaries[secondary].cut = cut;
+    story_trace(story, "-- %s is %s", story_peer_name(secondary), cut ? "cut off" : "back");
+}
+
+uint64_t story_received(const struct story *story, enum story_peer secondary)
+{
+    return story->secondaries[secondary].expected;
+}
+
+/* --- the arbiter --- */
+
+static struct member *story_view_put(struct story *story, uint64_t node, uint64_t incarnation,
+                                     const char *name, enum member_state state)
+{
+    struct view *view = &story->view;
+    assert_true(view_find(view, node) == NULL);
+    struct member *member = &view->members[view->members_len++];
+    memset(member, 0, sizeof(*member));
+    member->node = node;
+    member->incarnation = incarnation;
+    member->joined = view->number + 1;
+    member->state = (uint8_t)state;
+    member->uris_len = 1;
+    snprintf(member->name, sizeof(member->name), "%s", name);
+    snprintf(member->uris[0], sizeof(member->uris[0]), "test://%s", name);
+    return member;
+}
+
+static void story_view_drop(struct story *story, uint64_t node)
+{
+    struct view *view = &story->view;
+    uint32_t place = 0;
+    while (place < view->members_len && view->members[place].node != node) {
+        place++;
+    }
+    assert_true(place < view->members_len);
+    view->members[place] = view->members[--view->members_len];
+}
+
+void story_view_add(struct story *story, enum story_peer secondary)
+{
+    struct story_secondary *peer = &story->secondaries[secondary];
+    const struct member *member =
+        story_view_put(story, story_peer_node(secondary), STORY_INCARNATION + secondary,
+                       story_peer_name(secondary), MEMBER_CANDIDATE);
+    peer->session = member->joined;
+    peer->expected = 0;
+    peer->owes = false;
+    buffer_close(&peer->records);
+    buffer_init(&peer->records);
+}
+
+void story_view_remove(struct story *story, enum story_peer secondary)
+{
+    story_view_drop(story, story_peer_node(secondary));
+}
+
+static void story_make_in_sync(struct story *story, uint64_t node)
+{
+    struct view *view = &story->view;
+    for (uint32_t i = 0; i < view->members_len; i++) {
+        if (view->members[i].node == node) {
+            view->members[i].state = MEMBER_IN_SYNC;
+        }
+    }
+}
+
+void story_view_in_sync(struct story *story, enum story_peer secondary)
+{
+    story_make_in_sync(story, story_peer_node(secondary));
+}
+
+/* joined: as the answer to the node's Join. */
+static void story_tell(struct story *story, uint8_t type, enum story_peer from)
+{
+    uint8_t *bytes = alloc_bytes(VIEW_BYTES_MAX);
+    struct bytes_writer writer = bytes_writer_init(bytes, VIEW_BYTES_MAX);
+    view_encode(&story->view, &writer);
+    struct bytes_view encoded = {bytes, writer.len};
+    struct message message = story_message(story, type, from);
+    if (type == MESSAGE_REPLICAS) {
+        message.body.replicas.view = encoded;
+    } else {
+        message.body.joined.incarnation = story->incarnation;
+        message.body.joined.view = encoded;
+    }
+    story_deliver(story, from, &message);
+    alloc_free(bytes);
+}
+
+void story_tell_view(struct story *story)
+{
+    story->view.number++;
+    story_tell(story, MESSAGE_REPLICAS, ARBITER);
+}
+
+void story_tell_view_again(struct story *story)
+{
+    story_tell(story, MESSAGE_REPLICAS, ARBITER);
+}
+
+void story_links_up(struct story *story)
+{
+    for (uint32_t i = S1; i <= S3; i++) {
+        struct story_secondary *secondary = &story->secondaries[i];
+        if (secondary->link != 0 && !secondary->up) {
+            secondary->up = true;
+            story_link_up(story, secondary->link);
+        }
+    }
+}
+
+void story_joins(struct story *story, enum story_peer secondary)
+{
+    story_view_add(story, secondary);
+    story_tell_view(story);
+    story_links_up(story);
+}
+
+void story_leaves(struct story *story, enum story_peer secondary)
+{
+    story_view_remove(story, secondary);
+    story_tell_view(story);
+}
+
+void story_is_in_sync(struct story *story, enum story_peer secondary)
+{
+    story_view_in_sync(story, secondary);
+    story_tell_view(story);
+}
+
+void story_brings_in(struct story *story, enum story_peer secondary)
+{
+    story->secondaries[secondary].prompt = true;
+    story_joins(story, secondary);
+    expect_caught_up(story, secondary);
+    story_is_in_sync(story, secondary);
+    story->secondaries[secondary].prompt = false;
+}
+
+void story_joined_primary(struct story *story)
+{
+    story_view_put(story, STORY_NODE, story->incarnation, "node", MEMBER_IN_SYNC);
+    story->view.primary = STORY_NODE;
+    story->view.number++;
+    story_tell(story, MESSAGE_JOINED_PRIMARY, ARBITER);
+}
+
+void story_joined_secondary(struct story *story)
+{
+    if (story->view.primary == 0) {
+        story_view_put(story, story_peer_node(PRIMARY), 1, "PR", MEMBER_IN_SYNC);
+        story->view.primary = story_peer_node(PRIMARY);
+        story->view.number++;
+    }
+    const struct member *member =
+        story_view_put(story, STORY_NODE, story->incarnation, "node", MEMBER_CANDIDATE);
+    story->primary.session = member->joined;
+    story->primary.next = 0;
+    story->view.number++;
+    story_tell(story, MESSAGE_JOINED_SECONDARY, ARBITER);
+}
+
+void story_node_in_sync(struct story *story)
+{
+    story_make_in_sync(story, STORY_NODE);
+    story_tell_view(story);
+}
+
+void story_node_taken_out(struct story *story)
+{
+    story_view_drop(story, STORY_NODE);
+    story_tell_view(story);
+}
+
+/* --- the primary --- */
+
+/* Encodes "k1=v1 k2=-"; each record takes the next position. */
+static uint8_t *story_encode_records(struct story *story, const char *text, size_t *ret_len,
+                                     uint32_t *ret_count)
+{
+    uint8_t *bytes = alloc_bytes(STORY_RECORDS_MAX);
+    size_t len = 0;
+    *ret_count = 0;
+    while (*text != '\0') {
+        size_t key_len = strcspn(text, "=");
+        assert_int_equal(text[key_len], '=');
+        const char *value = text + key_len + 1;
+        size_t value_len = strcspn(value, " ");
+        bool is_removal = value_len == 1 && value[0] == '-';
+        struct kv_record record = {.key = text,
+                                   .key_len = (uint32_t)key_len,
+                                   .value = is_removal ? NULL : value,
+                                   .value_len = is_removal ? 0 : (uint32_t)value_len,
+                                   .kind = is_removal ? KV_RECORD_REMOVE : KV_RECORD_INSERT,
+                                   .position = {story->view.number, ++story->primary.index},
+                                   .client = story_peer_node(CLIENT1)};
+        assert_true(len + record_size(&record) <= STORY_RECORDS_MAX);
+        record_encode(&record, bytes + len);
+        len += record_size(&record);
+        (*ret_count)++;
+        text = value + value_len;
+        text += *text == ' ' ? 1 : 0;
+    }
+    *ret_len = len;
+    return bytes;
+}
+
+/* The next Snapshot, without records. */
+static struct message *story_new_snapshot(struct story *story, uint8_t kind)
+{
+    struct story_primary *primary = &story->primary;
+    assert_true(primary->next < STORY_SNAPSHOTS_MAX);
+    struct message *message = &primary->snapshots[primary->next];
+    *message = story_message(story, MESSAGE_SNAPSHOT, PRIMARY);
+    message->body.snapshot.session = primary->session;
+    message->body.snapshot.seq = primary->next++;
+    message->body.snapshot.kind = kind;
+    message->body.snapshot.as_of = (struct kv_position){story->view.number, primary->index};
+    return message;
+}
+
+static void story_fill_records(struct story *story, struct message *message, const char *records)
+{
+    uint64_t seq = message->body.snapshot.seq;
+    size_t len;
+    alloc_free(story->primary.records[seq]);
+    story->primary.records[seq] =
+        story_encode_records(story, records, &len, &message->body.snapshot.count);
+    message->body.snapshot.records.at = story->primary.records[seq];
+    message->body.snapshot.records.len = len;
+}
+
+uint64_t story_begin_session(struct story *story)
+{
+    uint64_t seq = story_new_snapshot(story, SNAPSHOT_BEGIN)->body.snapshot.seq;
+    story_send(story, seq);
+    return seq;
+}
+
+uint64_t story_piece(struct story *story, const char *records)
+{
+    struct message *message = story_new_snapshot(story, SNAPSHOT_PIECE);
+    message->body.snapshot.low = 0;
+    message->body.snapshot.high = UINT64_MAX;
+    story_fill_records(story, message, records);
+    story_send(story, message->body.snapshot.seq);
+    return message->body.snapshot.seq;
+}
+
+uint64_t story_finish_transfer(struct story *story)
+{
+    uint64_t seq = story_new_snapshot(story, SNAPSHOT_END)->body.snapshot.seq;
+    story_send(story, seq);
+    return seq;
+}
+
+uint64_t story_make(struct story *story, const char *records)
+{
+    struct message *message = story_new_snapshot(story, SNAPSHOT_RECORDS);
+    message->body.snapshot.as_of = (struct kv_position){0, 0};
+    story_fill_records(story, message, records);
+    return message->body.snapshot.seq;
+}
+
+void story_send(struct story *story, uint64_t seq)
+{
+    assert_true(seq < story->primary.next);
+    struct message *message = &story->primary.snapshots[seq];
+    message->view = story->view.number;
+    message->body.snapshot.committed = story->primary.committed;
+    story_deliver(story, PRIMARY, message);
+}
+
+uint64_t story_write(struct story *story, const char *records)
+{
+    uint64_t seq = story_make(story, records);
+    story_send(story, seq);
+    return seq;
+}
+
+uint64_t story_index(const struct story *story)
+{
+    return story->primary.index;
+}
+
+static void story_send_outside(struct story *story, uint8_t kind)
+{
+    struct message message = story_message(story, MESSAGE_SNAPSHOT, PRIMARY);
+    message.body.snapshot.session = story->primary.session;
+    message.body.snapshot.kind = kind;
+    message.body.snapshot.committed = story->primary.committed;
+    story_deliver(story, PRIMARY, &message);
+}
+
+void story_commits(struct story *story, uint64_t index)
+{
+    story->primary.committed = index;
+    story_send_outside(story, SNAPSHOT_COMMIT);
+}
+
+void story_probe(struct story *story)
+{
+    story_send_outside(story, SNAPSHOT_PROBE);
+}
