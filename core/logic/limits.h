@@ -34,6 +34,9 @@
 /* `Leave` requests that an arbiter keeps until the node has gone. */
 #define LEAVE_REQUESTS_MAX 16u
 
+/* No log gets so far; a larger index in a message or from a store is a mistake there. */
+#define INDEX_MAX (UINT64_MAX / 2)
+
 /* Items looked at by one Scan; what is left is fetched with the cursor. */
 #define SCAN_VISITS_MAX 16384u
 

@@ -38,7 +38,7 @@ static bool node_config_valid(const struct node_config *config)
         return false;
     }
     for (uint32_t i = 0; i < config->uris_len; i++) {
-        if (strlen(config->uris[i]) > URI_MAX) {
+        if (!view_uri_valid(config->uris[i], strlen(config->uris[i]))) {
             return false;
         }
     }
@@ -136,7 +136,9 @@ static void node_on_replica_message(struct node *node, uint64_t link, const stru
         }
         break;
     case MESSAGE_SNAPSHOT_ACK:
-        if (node_view_fits(node, message) && replica->role == ROLE_PRIMARY) {
+        if (replica->role != ROLE_PRIMARY) {
+            context_count(&node->context, COUNTER_messages_unexpected);
+        } else if (node_view_fits(node, message)) {
             primary_on_ack(replica, link, message);
         }
         break;
@@ -173,6 +175,10 @@ static void node_on_foreign_version(struct node *node, uint64_t link, const stru
 /* Answers a client whose request this node's roles do not cover. */
 static void node_on_stranger(struct node *node, uint64_t link, const struct message *message)
 {
+    if (message->type == MESSAGE_STATUS) {
+        requests_answer_status(&node->context, node->replica, link, message->body.request.request);
+        return;
+    }
     context_count(&node->context, COUNTER_messages_unexpected);
     switch (message->type) {
     case MESSAGE_INSERT:
@@ -183,9 +189,6 @@ static void node_on_stranger(struct node *node, uint64_t link, const struct mess
         break;
     case MESSAGE_SCAN:
         context_reject(&node->context, link, message->body.scan.request, REJECT_UNSUPPORTED, 0);
-        break;
-    case MESSAGE_STATUS:
-        requests_answer_status(&node->context, node->replica, link, message->body.request.request);
         break;
     case MESSAGE_LOCATE:
         context_reject(&node->context, link, message->body.request.request, REJECT_UNSUPPORTED, 0);
@@ -255,6 +258,12 @@ static void node_on_loaded(struct node *node, const struct event *event)
 {
     struct replica *replica = node->replica;
     KV_CHECK(replica != NULL && !replica->loaded);
+    if (event->as.loaded.position.index > INDEX_MAX) {
+        struct effect *effect = effects_add(node->context.effects, EFFECT_STOP);
+        effect->as.stop.exit_status = 5;
+        effect->as.stop.reason = "the store gives a position that no log can reach";
+        return;
+    }
     replica->loaded = true;
     replica->loaded_position = event->as.loaded.position;
     log_unref(replica->log);

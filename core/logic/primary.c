@@ -193,16 +193,25 @@ static void primary_send_all(struct replica *replica, struct replicator *replica
     replicator_resend(replicator, replica->context, &source);
 }
 
+/* The mistake of BUG(waive_stayers). */
+static void primary_waive_all(struct replica *replica)
+{
+    for (uint32_t i = 0; i < replica->primary.replicators_len; i++) {
+        replica->primary.replicators[i]->durable_index = log_last_index(replica->log);
+    }
+}
+
 void primary_on_view(struct replica *replica)
 {
     struct primary *primary = &replica->primary;
-    bool left = false;
     for (uint32_t i = 0; i < primary->replicators_len;) {
         const struct replicator *replicator = primary->replicators[i];
         const struct member *member = view_find(&replica->view, replicator->node);
         if (member == NULL || member->joined != replicator->session) {
-            left = true;
             primary_drop_replicator(replica, i);
+            if (BUG(waive_stayers)) {
+                primary_waive_all(replica);
+            }
         } else {
             i++;
         }
@@ -220,9 +229,6 @@ void primary_on_view(struct replica *replica)
         }
         replicator->in_sync = member->state == MEMBER_IN_SYNC;
         replicator->counted = replicator->counted || replicator->in_sync;
-        if (BUG(waive_stayers) && left) {
-            replicator->durable_index = log_last_index(replica->log);
-        }
         /* What it ignored because the view was over, or not known there yet, comes again. */
         primary_send_all(replica, replicator);
     }

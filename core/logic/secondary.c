@@ -145,7 +145,9 @@ static bool secondary_take_piece(struct replica *replica, const struct message *
         .len = message->body.snapshot.records.len,
         .count = message->body.snapshot.count,
     };
-    if (!secondary->transferring || piece.as_of < secondary->piece_as_of) {
+    /* Whatever is committed at the primary was sent before the piece. */
+    if (!secondary->transferring || piece.as_of < secondary->piece_as_of ||
+        piece.as_of > log_last_index(replica->log)) {
         return false;
     }
     struct buffer records;
@@ -167,7 +169,8 @@ static bool secondary_take_piece(struct replica *replica, const struct message *
 static bool secondary_take_end(struct replica *replica, const struct message *message)
 {
     struct secondary *secondary = &replica->secondary;
-    if (!secondary->transferring) {
+    if (!secondary->transferring ||
+        message->body.snapshot.as_of.index > log_last_index(replica->log)) {
         return false;
     }
     secondary->transferring = false;
@@ -183,6 +186,9 @@ static bool secondary_take(struct replica *replica, const struct message *messag
     struct secondary *secondary = &replica->secondary;
     uint8_t kind = message->body.snapshot.kind;
     if (secondary->begun != (kind != SNAPSHOT_BEGIN)) {
+        return false;
+    }
+    if (kind == SNAPSHOT_BEGIN && message->body.snapshot.as_of.index > INDEX_MAX) {
         return false;
     }
     if (kind == SNAPSHOT_BEGIN) {

@@ -404,6 +404,7 @@ static void store_sort(struct store_sorter *sorter, const struct store_segment *
             if (segment->slots[i] == 0) {
                 continue;
             }
+            KV_CHECK(sorter->items != NULL && sorter->len < sorter->capacity);
             struct store_entry *item = &sorter->items[sorter->len];
             store_segment_entry(segment, i, item);
             item->hash = hash_bytes(item->key, item->key_len);

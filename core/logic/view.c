@@ -85,6 +85,7 @@ static bool view_decode_name(struct bytes_reader *reader, char *ret_name)
     if (reader->failed || !view_name_valid((const char *)name.at, name.len)) {
         return false;
     }
+    KV_CHECK(name.at != NULL); /* a valid name has a letter */
     memcpy(ret_name, name.at, name.len);
     ret_name[name.len] = '\0';
     return true;

@@ -4,6 +4,9 @@
 
 #include <string.h>
 
+/* Passes after the standard start, so that what belongs to it has an earlier time. */
+#define STORY_SETTLE_MS 10u
+
 static const char *const story_peer_names[STORY_PEERS_LEN] = {
     "host", "arbiter", "store", "C1", "C2", "S1", "S2", "S3", "PR"};
 
@@ -32,6 +35,7 @@ int story_setup(void **state)
     struct story *story = alloc_zeroed(1, sizeof(*story));
     story->alloc_before = before;
     story->now_ms = STORY_START_MS;
+    story->begun_ms = STORY_START_MS;
     struct node_config *config = &story->config;
     config->is_replica = true;
     config->node = STORY_NODE;
@@ -100,6 +104,11 @@ void story_end(struct story *story)
     }
     story_compare_golden(story);
     story->ended = true;
+}
+
+void story_at(struct story *story, unsigned line)
+{
+    story->line = line;
 }
 
 const struct node *story_node(const struct story *story)
@@ -176,6 +185,20 @@ void story_run_ms(struct story *story, uint64_t ms)
     }
 }
 
+void story_stand_still_ms(struct story *story, uint64_t ms)
+{
+    story->now_ms += ms;
+    story->ticks_in_a_row = 0;
+    story_trace(story, "-- after standing still");
+}
+
+void story_asked_to_stop(struct story *story)
+{
+    struct event event = {.kind = EVENT_LEAVE, .now_ms = story->now_ms};
+    story_trace(story, "node < host     asked to stop");
+    story_step(story, &event);
+}
+
 /* --- start --- */
 
 void story_link_up(struct story *story, uint64_t link)
@@ -199,6 +222,23 @@ void story_loaded(struct story *story)
     story_step(story, &event);
 }
 
+void story_loaded_with(struct story *story, const char *records, struct kv_position position)
+{
+    struct kv_position last = {position.view, 0};
+    size_t len;
+    uint32_t count;
+    uint8_t *bytes = story_encode_records(records, &last, &len, &count);
+    struct event load = {.kind = EVENT_LOADED_RECORDS, .now_ms = story->now_ms};
+    load.as.loaded_records.bytes = bytes;
+    load.as.loaded_records.len = len;
+    story_step(story, &load);
+    story_content_apply(&story->content[STORE], bytes, len, 0);
+    alloc_free(bytes);
+    struct event loaded = {.kind = EVENT_LOADED, .now_ms = story->now_ms};
+    loaded.as.loaded.position = position;
+    story_step(story, &loaded);
+}
+
 static void story_begin_muted(struct story *story)
 {
     story->muted = true;
@@ -210,6 +250,8 @@ static void story_begin_muted(struct story *story)
 
 static void story_end_muted(struct story *story, const char *text)
 {
+    story_run_ms(story, STORY_SETTLE_MS);
+    story->begun_ms = story->now_ms;
     story->store.prompt = false;
     story_take_all(story, STORE);
     story_take_all(story, PRIMARY);

@@ -41,6 +41,7 @@ enum story_peer {
     STORY_PEERS_LEN,
 };
 
+#define STORY_CLUSTER            77u
 #define STORY_RETRANSMIT_MS      100u
 #define STORY_OPERATION_MS       1000u
 #define STORY_REPLICA_TIMEOUT_MS 5000u
@@ -76,6 +77,9 @@ void story_end(struct story *story);
 void story_create_node(struct story *story);
 void story_loaded(struct story *story);
 
+/* The store had this content, complete as of that position. */
+void story_loaded_with(struct story *story, const char *records, struct kv_position position);
+
 /* From nothing to a primary with that many secondaries (S1, S2, ...), all in sync. The store and
  * the secondaries have answered so far and do nothing by themselves from here on. */
 void story_start_primary(struct story *story, uint32_t secondaries);
@@ -86,12 +90,22 @@ void story_start_secondary(struct story *story);
 uint64_t story_now_ms(const struct story *story);
 void story_run_ms(struct story *story, uint64_t ms);
 
+/* The process stands still for so long: no tick comes meanwhile, and what the story tells next
+ * comes before the tick that is overdue. */
+void story_stand_still_ms(struct story *story, uint64_t ms);
+
+/* The process is asked to stop. */
+void story_asked_to_stop(struct story *story);
+
 /* What happens in between is one turn of the loop: the flush comes at its end. */
 void story_turn_begin(struct story *story);
 void story_turn_end(struct story *story);
 
 /* A remark in the trace. */
 void story_say(struct story *story, const char *text);
+
+/* The line that the story has come to, for the report of a failure; see the end of this file. */
+void story_at(struct story *story, unsigned line);
 
 const struct node *story_node(const struct story *story);
 
@@ -121,6 +135,9 @@ void story_persist_fails(struct story *story, const char *reason);
 uint64_t story_batch(const struct story *story); /* number of the batch given last */
 bool story_batch_in_flight(const struct story *story);
 
+/* Position that the store has with the batch given last. */
+struct kv_position story_batch_position(const struct story *story);
+
 /* Any answer, also to a batch that is not in flight. */
 void story_persist_answer(struct story *story, uint64_t batch, bool stored);
 
@@ -133,9 +150,10 @@ void story_ack_received(struct story *story, enum story_peer secondary);
 void story_ack_exactly(struct story *story, enum story_peer secondary, uint64_t received,
                        uint64_t durable);
 
-/* Acknowledges on its own link, but with the session of another. */
-void story_ack_as(struct story *story, enum story_peer secondary, enum story_peer other,
-                  uint64_t received, uint64_t durable);
+/* Acknowledges on its own link, as of that session of the member. */
+uint64_t story_session(const struct story *story, enum story_peer secondary);
+void story_ack_of_session(struct story *story, enum story_peer secondary, uint64_t session,
+                          uint64_t received, uint64_t durable);
 
 /* Nothing reaches it while cut; what it has received says story_received(). */
 void story_cut(struct story *story, enum story_peer secondary, bool cut);
@@ -149,8 +167,14 @@ void story_view_in_sync(struct story *story, enum story_peer secondary);
 void story_tell_view(struct story *story);       /* a new number, as Replicas */
 void story_tell_view_again(struct story *story); /* the same once more */
 
+/* The number of the view that the next one follows. */
+void story_view_follows(struct story *story, uint64_t number);
+
 /* The links to those that the view has brought are up. */
 void story_links_up(struct story *story);
+
+/* The link that the node has opened to that peer breaks and is there again. */
+void story_link_returns(struct story *story, enum story_peer peer);
 
 /* One change each, told; the new member's link is up. */
 void story_joins(struct story *story, enum story_peer secondary);
@@ -164,20 +188,51 @@ void story_brings_in(struct story *story, enum story_peer secondary);
 void story_joined_primary(struct story *story);
 void story_joined_secondary(struct story *story);
 
+/* Of the node's last Join. */
+uint64_t story_incarnation(const struct story *story);
+
 /* The node under test is in sync in a new view. */
 void story_node_in_sync(struct story *story);
 
 /* A view in which the node under test is not. */
 void story_node_taken_out(struct story *story);
 
+/* The answer to the node's Join once more, or one that is meant for another incarnation of it; with
+ * the view as it is. */
+void story_joined_again(struct story *story, bool as_primary, bool for_other_incarnation);
+void story_join_rejected(struct story *story, enum reject_reason reason, bool retry);
+
+/* The members stand in the next view in another order. */
+void story_view_turn_round(struct story *story);
+
+/* The primary tells the view as it is, as it does before anything else of a new one. */
+void story_primary_tells_view(struct story *story);
+
+/* Changes the view without telling: the node has not heard of it. */
+void story_view_unheard(struct story *story);
+
+/* An acknowledgement of everything, as of that view, on the link that was the secondary's last. */
+void story_ack_in_view(struct story *story, enum story_peer secondary, uint64_t view);
+uint64_t story_view_number(const struct story *story);
+
+/* A message as that peer begins one: cluster, view and sender are filled in. */
+struct message story_message(const struct story *story, uint8_t type, enum story_peer from);
+
+void story_deliver_bytes(struct story *story, enum story_peer peer, const void *bytes, size_t len);
+
 /* Any message, from that peer, as it stands. */
 void story_deliver(struct story *story, enum story_peer peer, const struct message *message);
 
 /* --- the primary of a secondary under test --- */
 
+/* So many updates were committed there before the session begins; a piece then has at most as
+ * many records. */
+void story_primary_has(struct story *story, uint64_t index);
+
 /* Makes the next Snapshot, sends it, and returns its number. */
 uint64_t story_begin_session(struct story *story);
-uint64_t story_piece(struct story *story, const char *records); /* of everything */
+uint64_t story_piece(struct story *story, const char *records); /* of everything, as of now */
+uint64_t story_piece_as_of(struct story *story, const char *records, uint64_t index);
 uint64_t story_finish_transfer(struct story *story);
 uint64_t story_write(struct story *story, const char *records);
 
@@ -244,5 +299,32 @@ uint32_t story_take_count(struct story *story, enum story_peer peer, uint8_t typ
 
 /* Reads everything that waits there. */
 void story_take_all(struct story *story, enum story_peer peer);
+
+/* A story that fails names its line. The harness itself is built without this. */
+#ifndef STORY_HARNESS
+#define STORY_AT_(s, call)          (story_at((s), __LINE__), call)
+#define expect_ack(s, ...)          STORY_AT_(s, expect_ack((s), __VA_ARGS__))
+#define expect_failed(s, ...)       STORY_AT_(s, expect_failed((s), __VA_ARGS__))
+#define expect_rejected(s, ...)     STORY_AT_(s, expect_rejected((s), __VA_ARGS__))
+#define expect_result(s, ...)       STORY_AT_(s, expect_result((s), __VA_ARGS__))
+#define expect_get(s, ...)          STORY_AT_(s, expect_get((s), __VA_ARGS__))
+#define expect_persist(s, ...)      STORY_AT_(s, expect_persist((s), __VA_ARGS__))
+#define expect_snapshot(s, ...)     STORY_AT_(s, expect_snapshot((s), __VA_ARGS__))
+#define expect_begin(s, ...)        STORY_AT_(s, expect_begin((s), __VA_ARGS__))
+#define expect_piece(s, ...)        STORY_AT_(s, expect_piece((s), __VA_ARGS__))
+#define expect_transfer_end(s, ...) STORY_AT_(s, expect_transfer_end((s), __VA_ARGS__))
+#define expect_caught_up(s, ...)    STORY_AT_(s, expect_caught_up((s), __VA_ARGS__))
+#define expect_suspect(s, ...)      STORY_AT_(s, expect_suspect((s), __VA_ARGS__))
+#define expect_snapshot_ack(s, ...) STORY_AT_(s, expect_snapshot_ack((s), __VA_ARGS__))
+#define expect_stop(s, ...)         STORY_AT_(s, expect_stop((s), __VA_ARGS__))
+#define expect_quiet(s, ...)        STORY_AT_(s, expect_quiet((s), __VA_ARGS__))
+#define expect_content(s, ...)      STORY_AT_(s, expect_content((s), __VA_ARGS__))
+#define expect_node_has(s, ...)     STORY_AT_(s, expect_node_has((s), __VA_ARGS__))
+#define expect_join(s)              STORY_AT_(s, expect_join(s))
+#define expect_leave(s)             STORY_AT_(s, expect_leave(s))
+#define story_end(s)                STORY_AT_(s, story_end(s))
+#define expect_persist_again(s)     STORY_AT_(s, expect_persist_again(s))
+#define expect_well(s)              STORY_AT_(s, expect_well(s))
+#endif
 
 #endif

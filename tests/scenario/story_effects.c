@@ -185,6 +185,7 @@ static void story_take_persist(struct story *story, const struct effect *effect)
         story_join_slices(effect->as.persist.slices, effect->as.persist.slices_len, &store->len);
     store->in_flight = true;
     store->batch = effect->as.persist.batch;
+    store->position = effect->as.persist.position;
     store->slices = effect->as.persist.slices;
     store->slices_len = effect->as.persist.slices_len;
     story_records_text(seen->bytes, seen->len, text, sizeof(text));
@@ -206,6 +207,7 @@ static void story_take_open_link(struct story *story, const struct effect *effec
         if (strcmp(name, story_peer_name((enum story_peer)i)) == 0) {
             assert_true(story->secondaries[i].link == 0);
             story->secondaries[i].link = effect->as.open_link.link;
+            story->secondaries[i].last_link = effect->as.open_link.link;
             story->secondaries[i].up = false;
             return;
         }

@@ -2,13 +2,13 @@
 #ifndef SCENARIO_STORY_INTERNAL_H
 #define SCENARIO_STORY_INTERNAL_H
 
+#define STORY_HARNESS
 #include "story.h"
 
 #include "base/buffer.h"
 
-#define STORY_NODE           100u /* the node under test */
-#define STORY_CLUSTER        77u
-#define STORY_START_MS       1000u /* on the node's clock; the trace counts from 0 */
+#define STORY_NODE           100u  /* the node under test */
+#define STORY_START_MS       1000u /* on the node's clock */
 #define STORY_INCARNATION    5000u
 #define STORY_PAIRS_MAX      64u
 #define STORY_TEXT_MAX       512u
@@ -39,10 +39,11 @@ struct story_content {
 };
 
 struct story_secondary {
-    uint64_t link;     /* the node's to it; 0: none */
-    bool up;           /* that link */
-    uint64_t session;  /* joined; 0: not in the view */
-    uint64_t expected; /* seq of the next Snapshot that it takes */
+    uint64_t link;      /* the node's to it; 0: none */
+    uint64_t last_link; /* also when it is closed */
+    bool up;            /* that link */
+    uint64_t session;   /* joined; 0: not in the view */
+    uint64_t expected;  /* seq of the next Snapshot that it takes */
     bool prompt;
     bool cut;
     bool owes;             /* something arrived that wants an answer */
@@ -53,6 +54,7 @@ struct story_store {
     bool prompt;
     bool in_flight;
     uint64_t batch;
+    struct kv_position position;
     const struct kv_slice *slices; /* the node's: must live until the answer */
     uint32_t slices_len;
     uint8_t *bytes; /* a copy made when it was given */
@@ -74,11 +76,13 @@ struct story {
     struct node *node;
     struct effects effects;
     uint64_t now_ms;
+    uint64_t begun_ms; /* when the story proper began: the trace counts from here */
     uint32_t ticks_in_a_row;
     bool in_turn;
     bool muted; /* the trace: while the standard start is played */
     bool ended;
     char name[128];
+    unsigned line; /* where the story is */
     struct buffer trace;
     struct story_seen *seen;
     uint32_t seen_len;
@@ -105,7 +109,6 @@ void story_step(struct story *story, const struct event *event);
 void story_step_alone(struct story *story, const struct event *event);
 void story_turn_over(struct story *story);
 void story_flush(struct story *story);
-struct message story_message(const struct story *story, uint8_t type, enum story_peer from);
 const char *story_peer_name(enum story_peer peer);
 uint64_t story_peer_node(enum story_peer peer);
 void story_link_up(struct story *story, uint64_t link);
@@ -116,6 +119,10 @@ struct bytes_view story_text(const char *text);
 void story_store_answers(struct story *story, uint64_t batch, bool stored, const char *reason);
 void story_secondary_acks(struct story *story, enum story_peer secondary, uint64_t session,
                           uint64_t received, uint64_t durable);
+
+/* Encodes "k1=v1 k2=-"; the records take the positions after `last`, which moves on. */
+uint8_t *story_encode_records(const char *text, struct kv_position *last, size_t *ret_len,
+                              uint32_t *ret_count);
 
 /* --- story_effects.c --- */
 

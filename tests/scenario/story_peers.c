@@ -25,7 +25,7 @@ static uint64_t story_link(const struct story *story, enum story_peer peer)
     if (peer == ARBITER) {
         return story->arbiter_link;
     }
-    return peer >= S1 && peer <= S3 ? story->secondaries[peer].link : (uint64_t)peer;
+    return peer >= S1 && peer <= S3 ? story->secondaries[peer].last_link : (uint64_t)peer;
 }
 
 static void story_deliver_alone(struct story *story, enum story_peer peer, uint64_t link,
@@ -49,6 +49,47 @@ void story_deliver(struct story *story, enum story_peer peer, const struct messa
 {
     story_deliver_alone(story, peer, story_link(story, peer), message);
     story_turn_over(story);
+}
+
+uint8_t *story_encode_records(const char *text, struct kv_position *last, size_t *ret_len,
+                              uint32_t *ret_count)
+{
+    uint8_t *bytes = alloc_bytes(STORY_RECORDS_MAX);
+    size_t len = 0;
+    *ret_count = 0;
+    while (*text != '\0') {
+        size_t key_len = strcspn(text, "=");
+        assert_int_equal(text[key_len], '=');
+        const char *value = text + key_len + 1;
+        size_t value_len = strcspn(value, " ");
+        bool is_removal = value_len == 1 && value[0] == '-';
+        last->index++;
+        struct kv_record record = {.key = text,
+                                   .key_len = (uint32_t)key_len,
+                                   .value = is_removal ? NULL : value,
+                                   .value_len = is_removal ? 0 : (uint32_t)value_len,
+                                   .kind = is_removal ? KV_RECORD_REMOVE : KV_RECORD_INSERT,
+                                   .position = *last,
+                                   .client = story_peer_node(CLIENT1)};
+        assert_true(len + record_size(&record) <= STORY_RECORDS_MAX);
+        record_encode(&record, bytes + len);
+        len += record_size(&record);
+        (*ret_count)++;
+        text = value + value_len;
+        text += *text == ' ' ? 1 : 0;
+    }
+    *ret_len = len;
+    return bytes;
+}
+
+void story_deliver_bytes(struct story *story, enum story_peer peer, const void *bytes, size_t len)
+{
+    struct event event = {.kind = EVENT_MESSAGE, .now_ms = story->now_ms};
+    event.as.message.link = story_link(story, peer);
+    event.as.message.bytes = bytes;
+    event.as.message.len = len;
+    story_trace(story, "node < %-8s %zu bytes", story_peer_name(peer), len);
+    story_step(story, &event);
 }
 
 /* --- clients --- */
@@ -125,6 +166,11 @@ uint64_t story_batch(const struct story *story)
 bool story_batch_in_flight(const struct story *story)
 {
     return story->store.in_flight;
+}
+
+struct kv_position story_batch_position(const struct story *story)
+{
+    return story->store.position;
 }
 
 /* What was borrowed for the batch has stayed as it was. */
@@ -206,10 +252,15 @@ void story_ack_exactly(struct story *story, enum story_peer secondary, uint64_t 
     story_turn_over(story);
 }
 
-void story_ack_as(struct story *story, enum story_peer secondary, enum story_peer other,
-                  uint64_t received, uint64_t durable)
+uint64_t story_session(const struct story *story, enum story_peer secondary)
 {
-    story_secondary_acks(story, secondary, story->secondaries[other].session, received, durable);
+    return story->secondaries[secondary].session;
+}
+
+void story_ack_of_session(struct story *story, enum story_peer secondary, uint64_t session,
+                          uint64_t received, uint64_t durable)
+{
+    story_secondary_acks(story, secondary, session, received, durable);
     story_turn_over(story);
 }
 
@@ -234,6 +285,16 @@ void story_cut(struct story *story, enum story_peer secondary, bool cut)
 uint64_t story_received(const struct story *story, enum story_peer secondary)
 {
     return story->secondaries[secondary].expected;
+}
+
+void story_ack_in_view(struct story *story, enum story_peer secondary, uint64_t view)
+{
+    struct message message = story_message(story, MESSAGE_SNAPSHOT_ACK, secondary);
+    message.view = view;
+    message.body.snapshot_ack.session = story->secondaries[secondary].session;
+    message.body.snapshot_ack.received = story->secondaries[secondary].expected;
+    message.body.snapshot_ack.durable = story->secondaries[secondary].expected;
+    story_deliver(story, secondary, &message);
 }
 
 /* --- the arbiter --- */
@@ -328,6 +389,56 @@ void story_tell_view_again(struct story *story)
     story_tell(story, MESSAGE_REPLICAS, ARBITER);
 }
 
+uint64_t story_view_number(const struct story *story)
+{
+    return story->view.number;
+}
+
+void story_view_turn_round(struct story *story)
+{
+    struct view *view = &story->view;
+    for (uint32_t i = 0; i < view->members_len / 2; i++) {
+        struct member member = view->members[i];
+        view->members[i] = view->members[view->members_len - 1 - i];
+        view->members[view->members_len - 1 - i] = member;
+    }
+}
+
+void story_primary_tells_view(struct story *story)
+{
+    story_tell(story, MESSAGE_REPLICAS, PRIMARY);
+}
+
+void story_view_unheard(struct story *story)
+{
+    story->view.number++;
+    story_trace(story, "-- view %llu is made; the node does not hear of it",
+                (unsigned long long)story->view.number);
+}
+
+void story_joined_again(struct story *story, bool as_primary, bool for_other_incarnation)
+{
+    uint64_t incarnation = story->incarnation;
+    story->incarnation += for_other_incarnation ? 1 : 0;
+    story_tell(story, as_primary ? MESSAGE_JOINED_PRIMARY : MESSAGE_JOINED_SECONDARY, ARBITER);
+    story->incarnation = incarnation;
+}
+
+void story_join_rejected(struct story *story, enum reject_reason reason, bool retry)
+{
+    struct message message = story_message(story, MESSAGE_JOIN_REJECTED, ARBITER);
+    message.body.join_rejected.incarnation = story->incarnation;
+    message.body.join_rejected.reason = (uint8_t)reason;
+    message.body.join_rejected.retry = retry ? 1 : 0;
+    message.body.join_rejected.text = story_text("no");
+    story_deliver(story, ARBITER, &message);
+}
+
+void story_view_follows(struct story *story, uint64_t number)
+{
+    story->view.number = number;
+}
+
 void story_links_up(struct story *story)
 {
     for (uint32_t i = S1; i <= S3; i++) {
@@ -337,6 +448,15 @@ void story_links_up(struct story *story)
             story_link_up(story, secondary->link);
         }
     }
+}
+
+void story_link_returns(struct story *story, enum story_peer peer)
+{
+    struct event event = {.kind = EVENT_LINK_DOWN, .now_ms = story->now_ms};
+    event.as.link.link = story_link(story, peer);
+    story_trace(story, "-- the link to %s breaks and returns", story_peer_name(peer));
+    story_step(story, &event);
+    story_link_up(story, story_link(story, peer));
 }
 
 void story_joins(struct story *story, enum story_peer secondary)
@@ -390,6 +510,11 @@ void story_joined_secondary(struct story *story)
     story_tell(story, MESSAGE_JOINED_SECONDARY, ARBITER);
 }
 
+uint64_t story_incarnation(const struct story *story)
+{
+    return story->incarnation;
+}
+
 void story_node_in_sync(struct story *story)
 {
     story_make_in_sync(story, STORY_NODE);
@@ -399,41 +524,13 @@ void story_node_in_sync(struct story *story)
 void story_node_taken_out(struct story *story)
 {
     story_view_drop(story, STORY_NODE);
+    if (story->view.primary == STORY_NODE) {
+        story->view.primary = 0;
+    }
     story_tell_view(story);
 }
 
 /* --- the primary --- */
-
-/* Encodes "k1=v1 k2=-"; each record takes the next position. */
-static uint8_t *story_encode_records(struct story *story, const char *text, size_t *ret_len,
-                                     uint32_t *ret_count)
-{
-    uint8_t *bytes = alloc_bytes(STORY_RECORDS_MAX);
-    size_t len = 0;
-    *ret_count = 0;
-    while (*text != '\0') {
-        size_t key_len = strcspn(text, "=");
-        assert_int_equal(text[key_len], '=');
-        const char *value = text + key_len + 1;
-        size_t value_len = strcspn(value, " ");
-        bool is_removal = value_len == 1 && value[0] == '-';
-        struct kv_record record = {.key = text,
-                                   .key_len = (uint32_t)key_len,
-                                   .value = is_removal ? NULL : value,
-                                   .value_len = is_removal ? 0 : (uint32_t)value_len,
-                                   .kind = is_removal ? KV_RECORD_REMOVE : KV_RECORD_INSERT,
-                                   .position = {story->view.number, ++story->primary.index},
-                                   .client = story_peer_node(CLIENT1)};
-        assert_true(len + record_size(&record) <= STORY_RECORDS_MAX);
-        record_encode(&record, bytes + len);
-        len += record_size(&record);
-        (*ret_count)++;
-        text = value + value_len;
-        text += *text == ' ' ? 1 : 0;
-    }
-    *ret_len = len;
-    return bytes;
-}
 
 /* The next Snapshot, without records. */
 static struct message *story_new_snapshot(struct story *story, uint8_t kind)
@@ -449,15 +546,23 @@ static struct message *story_new_snapshot(struct story *story, uint8_t kind)
     return message;
 }
 
-static void story_fill_records(struct story *story, struct message *message, const char *records)
+/* The records take the positions after `last`, which moves on. */
+static void story_fill_records(struct story *story, struct message *message, const char *records,
+                               struct kv_position *last)
 {
     uint64_t seq = message->body.snapshot.seq;
     size_t len;
     alloc_free(story->primary.records[seq]);
     story->primary.records[seq] =
-        story_encode_records(story, records, &len, &message->body.snapshot.count);
+        story_encode_records(records, last, &len, &message->body.snapshot.count);
     message->body.snapshot.records.at = story->primary.records[seq];
     message->body.snapshot.records.len = len;
+}
+
+void story_primary_has(struct story *story, uint64_t index)
+{
+    story->primary.index = index;
+    story->primary.committed = index;
 }
 
 uint64_t story_begin_session(struct story *story)
@@ -467,14 +572,22 @@ uint64_t story_begin_session(struct story *story)
     return seq;
 }
 
-uint64_t story_piece(struct story *story, const char *records)
+uint64_t story_piece_as_of(struct story *story, const char *records, uint64_t index)
 {
     struct message *message = story_new_snapshot(story, SNAPSHOT_PIECE);
+    message->body.snapshot.as_of.index = index;
     message->body.snapshot.low = 0;
     message->body.snapshot.high = UINT64_MAX;
-    story_fill_records(story, message, records);
+    struct kv_position last = {story->view.number, 0};
+    story_fill_records(story, message, records, &last);
+    assert_true(last.index <= index);
     story_send(story, message->body.snapshot.seq);
     return message->body.snapshot.seq;
+}
+
+uint64_t story_piece(struct story *story, const char *records)
+{
+    return story_piece_as_of(story, records, story->primary.index);
 }
 
 uint64_t story_finish_transfer(struct story *story)
@@ -488,7 +601,9 @@ uint64_t story_make(struct story *story, const char *records)
 {
     struct message *message = story_new_snapshot(story, SNAPSHOT_RECORDS);
     message->body.snapshot.as_of = (struct kv_position){0, 0};
-    story_fill_records(story, message, records);
+    struct kv_position last = {story->view.number, story->primary.index};
+    story_fill_records(story, message, records, &last);
+    story->primary.index = last.index;
     return message->body.snapshot.seq;
 }
 

@@ -18,7 +18,7 @@ void story_trace(struct story *story, const char *format, ...)
         return;
     }
     char line[2 * STORY_TEXT_MAX];
-    int head = snprintf(line, sizeof(line), "%6" PRIu64 "  ", story->now_ms - STORY_START_MS);
+    int head = snprintf(line, sizeof(line), "%6" PRIu64 "  ", story->now_ms - story->begun_ms);
     va_list arguments;
     va_start(arguments, format);
     vsnprintf(line + head, sizeof(line) - (size_t)head - 1, format, arguments);
@@ -126,6 +126,16 @@ static void story_view_text(struct bytes_view bytes, char *text, size_t size)
     alloc_free(view);
 }
 
+static const char *story_node_name(uint64_t node)
+{
+    for (uint32_t i = 0; i < STORY_PEERS_LEN; i++) {
+        if (story_peer_node((enum story_peer)i) == node) {
+            return story_peer_name((enum story_peer)i);
+        }
+    }
+    return "a stranger";
+}
+
 void story_message_text(const struct message *message, char *text, size_t size)
 {
     char body[STORY_TEXT_MAX / 2];
@@ -152,8 +162,7 @@ void story_message_text(const struct message *message, char *text, size_t size)
     case MESSAGE_CAUGHT_UP:
     case MESSAGE_SUSPECT:
         snprintf(body, sizeof(body), "%s joined=%" PRIu64,
-                 story_peer_name((enum story_peer)(message->body.member.node - 200)),
-                 message->body.member.joined);
+                 story_node_name(message->body.member.node), message->body.member.joined);
         break;
     case MESSAGE_HEARTBEAT:
         snprintf(body, sizeof(body), "durable=%" PRIu64 " committed=%" PRIu64,
@@ -208,7 +217,8 @@ void story_fail(struct story *story, const char *format, ...)
     vsnprintf(text, sizeof(text), format, arguments);
     va_end(arguments);
     story_print_tail(story);
-    fail_msg("%s at %" PRIu64 " ms: %s", story->name, story->now_ms - STORY_START_MS, text);
+    fail_msg("%s, line %u or after it, at %" PRIu64 " ms: %s", story->name, story->line,
+             story->now_ms - story->begun_ms, text);
     abort(); /* not reached: a failed test does not return */
 }
 

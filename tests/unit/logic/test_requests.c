@@ -384,6 +384,26 @@ static void waiting_uses_up_the_deadline(void **state)
     assert_int_equal(fixture_sent_len(fixture, MESSAGE_OPERATION_FAILED), 1);
 }
 
+/* The role comes after the deadline, and before the tick that would have rejected the request. */
+static void what_waited_too_long_is_not_begun(void **state)
+{
+    struct fixture *fixture = *state;
+    struct view view;
+    struct message message = operation(MESSAGE_INSERT, 1, "key", "value");
+    fixture_start(fixture);
+    fixture_load(fixture, (struct kv_position){0, 0});
+    message.body.operation.deadline_ms = 150;
+    fixture_deliver(fixture, LINK, &message);
+    fixture->now_ms += 150;
+    fixture_view(&view, 1, FIXTURE_NODE);
+    fixture_add_member(&view, FIXTURE_NODE, 1, MEMBER_IN_SYNC);
+    fixture_tell_view(fixture, MESSAGE_JOINED_PRIMARY, &view);
+    assert_rejected(fixture, 1, REJECT_DEADLINE, false);
+    struct node_state observed;
+    node_observe(fixture->node, &observed);
+    assert_int_equal(observed.last.index, 0);
+}
+
 static void a_role_that_does_not_come_is_a_rejection_in_time(void **state)
 {
     struct fixture *fixture = *state;
@@ -579,6 +599,7 @@ int main(void)
         TEST(the_longest_wait_is_the_nodes_own),
         TEST(requests_wait_for_a_role_in_order),
         TEST(waiting_uses_up_the_deadline),
+        TEST(what_waited_too_long_is_not_begun),
         TEST(a_role_that_does_not_come_is_a_rejection_in_time),
         TEST(a_client_that_is_gone_gets_no_answer),
         TEST(a_node_that_leaves_without_a_role_rejects),

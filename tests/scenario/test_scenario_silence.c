@@ -1,0 +1,201 @@
+/* Members, links and the primary itself that fall silent, and come back. */
+#include "story.h"
+
+static void read_all(struct story *s)
+{
+    story_take_all(s, STORE);
+    story_take_all(s, S1);
+    story_take_all(s, S2);
+}
+
+/* C-125: a secondary dies. Updates fail, until the view lets it go; then they are acknowledged. */
+static void dead_secondary(void **state)
+{
+    struct story *s = story_begin(state, __func__);
+    story_start_primary(s, 1);
+    story_store_prompt(s, true);
+    story_cut(s, S1, true);
+    for (int i = 0; i < 2; i++) {
+        uint64_t begun_ms = story_now_ms(s);
+        uint64_t id = story_insert(s, CLIENT1, "k", "v");
+        story_run_ms(s, 1100);
+        assert_in_range(expect_failed(s, CLIENT1, id) - begun_ms, STORY_FAILED_MS_MIN,
+                        STORY_FAILED_MS_MAX);
+    }
+    uint64_t last = story_insert(s, CLIENT1, "k", "w");
+    story_leaves(s, S1);
+    expect_ack(s, CLIENT1, last);
+    expect_ack(s, CLIENT1, story_insert(s, CLIENT1, "k", "x"));
+    expect_quiet(s, CLIENT1);
+    read_all(s);
+    story_end(s);
+}
+
+/* With the usual replica_timeout_ms the primary has it taken out before the update would fail. */
+static void silent_secondary_is_suspected(void **state)
+{
+    struct story *s = story_begin(state, __func__);
+    story_config(s)->replica_timeout_ms = 500;
+    story_start_primary(s, 2);
+    story_store_prompt(s, true);
+    story_secondary_prompt(s, S1, true);
+    story_cut(s, S2, true);
+    uint64_t begun_ms = story_now_ms(s);
+    uint64_t id = story_insert(s, CLIENT1, "k", "v");
+    story_run_ms(s, 620);
+    assert_in_range(expect_suspect(s, S2) - begun_ms, 500, 600);
+    expect_suspect(s, S2); /* repeated, until a view shows that it was heard */
+    expect_quiet(s, ARBITER);
+    expect_quiet(s, CLIENT1);
+    story_leaves(s, S2);
+    expect_ack(s, CLIENT1, id);
+    story_run_ms(s, 1000);
+    expect_quiet(s, ARBITER);
+    read_all(s);
+    story_end(s);
+}
+
+/* Received, but never stored: that is no progress either. */
+static void secondary_that_never_stores(void **state)
+{
+    struct story *s = story_begin(state, __func__);
+    story_config(s)->replica_timeout_ms = 500;
+    story_start_primary(s, 1);
+    story_store_prompt(s, true);
+    uint64_t begun_ms = story_now_ms(s);
+    story_insert(s, CLIENT1, "k", "v");
+    for (int i = 0; i < 5; i++) {
+        story_ack_received(s, S1);
+        story_run_ms(s, 90);
+        expect_quiet(s, ARBITER);
+    }
+    story_ack_received(s, S1);
+    story_run_ms(s, 100);
+    assert_in_range(expect_suspect(s, S1) - begun_ms, 500, 600);
+    story_take_all(s, ARBITER);
+    story_leaves(s, S1);
+    expect_ack(s, CLIENT1, 0);
+    read_all(s);
+    story_end(s);
+}
+
+/* Nothing to do is no silence: the primary asks, the secondary answers. */
+static void quiet_is_not_silent(void **state)
+{
+    struct story *s = story_begin(state, __func__);
+    story_config(s)->replica_timeout_ms = 500;
+    story_start_primary(s, 1);
+    story_secondary_prompt(s, S1, true);
+    story_run_ms(s, 3000);
+    expect_quiet(s, ARBITER);
+    expect_quiet(s, S1);
+    story_cut(s, S1, true);
+    story_run_ms(s, 650);
+    expect_suspect(s, S1);
+    story_take_all(s, ARBITER);
+    story_end(s);
+}
+
+/* A primary that stood still has heard nobody meanwhile: that is not the others' silence. */
+static void primary_that_stood_still(void **state)
+{
+    struct story *s = story_begin(state, __func__);
+    story_config(s)->replica_timeout_ms = 500;
+    story_start_primary(s, 1);
+    story_store_prompt(s, true);
+    story_secondary_prompt(s, S1, true);
+    story_run_ms(s, 300);
+    story_stand_still_ms(s, 10000);
+    story_run_ms(s, 0);
+    expect_quiet(s, ARBITER);
+    story_run_ms(s, 1000);
+    expect_quiet(s, ARBITER);
+    expect_ack(s, CLIENT1, story_insert(s, CLIENT1, "k", "v"));
+    read_all(s);
+    story_end(s);
+}
+
+/* A candidate that does not answer at all is reported like a member. */
+static void candidate_never_answers(void **state)
+{
+    struct story *s = story_begin(state, __func__);
+    story_config(s)->replica_timeout_ms = 500;
+    story_start_primary(s, 0);
+    story_store_prompt(s, true);
+    uint64_t begun_ms = story_now_ms(s);
+    story_joins(s, S1);
+    story_run_ms(s, 450);
+    expect_quiet(s, ARBITER);
+    expect_ack(s, CLIENT1, story_insert(s, CLIENT1, "k", "v"));
+    story_run_ms(s, 100);
+    assert_in_range(expect_suspect(s, S1) - begun_ms, 500, 600);
+    uint32_t begins = story_take_count(s, S1, MESSAGE_SNAPSHOT, begun_ms);
+    assert_in_range(begins, 4, 8); /* Begin, and nothing else */
+    story_leaves(s, S1);
+    read_all(s);
+    story_end(s);
+}
+
+/* A link that comes back brings at once what was not received, and nothing twice. */
+static void link_comes_back(void **state)
+{
+    struct story *s = story_begin(state, __func__);
+    story_start_primary(s, 1);
+    story_store_prompt(s, true);
+    story_insert(s, CLIENT1, "a", "1");
+    expect_snapshot(s, S1, SEQ(0), "a=1");
+    story_ack(s, S1);
+    expect_ack(s, CLIENT1, 0);
+    story_cut(s, S1, true);
+    story_insert(s, CLIENT1, "b", "2");
+    story_insert(s, CLIENT1, "c", "3");
+    story_run_ms(s, 330);
+    story_cut(s, S1, false);
+    uint64_t back_ms = story_now_ms(s);
+    story_link_returns(s, S1);
+    assert_int_equal(expect_snapshot(s, S1, SEQ(1), "b=2"), back_ms);
+    assert_int_equal(expect_snapshot(s, S1, SEQ(2), "c=3"), back_ms);
+    story_ack(s, S1);
+    expect_ack(s, CLIENT1, 1);
+    expect_ack(s, CLIENT1, 2);
+    story_link_returns(s, S1);
+    story_run_ms(s, 300);
+    expect_quiet(s, S1);
+    story_take_all(s, STORE);
+    story_end(s);
+}
+
+/* A Join need not wait for its next turn when the arbiter can be reached again. */
+static void arbiter_link_comes_back(void **state)
+{
+    struct story *s = story_begin(state, __func__);
+    story_create_node(s);
+    story_loaded(s);
+    expect_join(s);
+    story_run_ms(s, 30);
+    uint64_t back_ms = story_now_ms(s);
+    story_link_returns(s, ARBITER);
+    assert_int_equal(expect_join(s), back_ms);
+    story_joined_primary(s);
+    story_run_ms(s, 30);
+    back_ms = story_now_ms(s);
+    story_link_returns(s, ARBITER);
+    expect_quiet(s, ARBITER);                                      /* no Join ... */
+    assert_int_equal(story_take_count(s, ARBITER, 0, back_ms), 1); /* ... but a Heartbeat */
+    story_end(s);
+}
+
+int main(void)
+{
+    const struct CMUnitTest stories[] = {
+        STORY(dead_secondary),
+        STORY(silent_secondary_is_suspected),
+        STORY(secondary_that_never_stores),
+        STORY(quiet_is_not_silent),
+        STORY(primary_that_stood_still),
+        STORY(candidate_never_answers),
+        STORY(link_comes_back),
+        STORY(arbiter_link_comes_back),
+    };
+    return cmocka_run_group_tests_name("scenario_silence", stories, NULL, NULL);
+}
