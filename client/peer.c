@@ -210,7 +210,9 @@ void peer_drain(struct peer *peer, struct queue *queue)
         } else {
             int32_t status = request_send(request, peer, queue);
             if (status == KV_E_TOO_LARGE) {
-                request_fail(client, request, KV_E_REJECTED, "key and value are larger than the node takes");
+                request_fail(client, request, KV_E_TOO_LARGE,
+                             "key and value are larger than the node takes (limits.key_bytes, "
+                             "limits.value_bytes)");
             } else if (status != KV_OK) {
                 return; /* on_writable or on_down follows, or the next tick tries again */
             }

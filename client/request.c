@@ -262,9 +262,12 @@ void request_refused(struct kv_client *client, struct request *request, uint8_t 
         reason == REJECT_NOT_PRIMARY || reason == REJECT_NOT_READY || reason == REJECT_LEAVING;
     bool is_passing = reason == REJECT_OVERLOADED || reason == REJECT_MIN_IN_SYNC;
     if (request->kind == REQUEST_LEAVE || (!is_for_view && !is_passing)) {
-        int32_t status = request->kind == REQUEST_LEAVE && reason == REJECT_NOT_FOUND
-                             ? KV_E_NOT_FOUND
-                             : KV_E_REJECTED;
+        int32_t status = KV_E_REJECTED;
+        if (request->kind == REQUEST_LEAVE && reason == REJECT_NOT_FOUND) {
+            status = KV_E_NOT_FOUND;
+        } else if (reason == REJECT_TOO_LARGE) {
+            status = KV_E_TOO_LARGE;
+        }
         request->queue->is_probing = false;
         request_fail(client, request, status, "%s", message_reject_text(reason));
         return;

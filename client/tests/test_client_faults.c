@@ -301,7 +301,7 @@ static void test_refused_for_good(void **state)
         struct outcome update = {0};
         start(&fake, 1, &script);
         insert(&fake, 0, &update);
-        expect(&fake, &update, KV_E_REJECTED);
+        expect(&fake, &update, reasons[i] == REJECT_TOO_LARGE ? KV_E_TOO_LARGE : KV_E_REJECTED);
         assert_string_equal(update.reason, message_reject_text(reasons[i]));
         assert_int_equal(fake.nodes[1].updates, 1);
         fake_close(&fake);

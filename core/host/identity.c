@@ -157,7 +157,8 @@ static int32_t identity_read(struct identity *identity, const char *folder, char
                (status == KV_OK && !identity_decode(bytes, len, identity))) {
         snprintf(ret_error, IDENTITY_ERROR_MAX,
                  "%s/" IDENTITY_FILE " is damaged: restore it from a copy, or, unless this node is "
-                 "the arbiter, remove the folder %s and start again: the node then joins as a new "
+                 "the arbiter or the primary, remove the folder %s and start again: the node then "
+                 "joins as a new "
                  "one and resynchronises from the others",
                  folder, folder);
         alloc_free(bytes);

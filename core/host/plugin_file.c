@@ -10,15 +10,19 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#ifndef KV_PLUGIN_FOLDER_NEAR
+#define KV_PLUGIN_FOLDER_NEAR "../lib/kvnode/plugins"
+#endif
 #ifndef KV_PLUGIN_FOLDER
 #define KV_PLUGIN_FOLDER "/usr/local/lib/kvnode/plugins"
 #endif
 
 #define PLUGIN_FILE_SEGMENTS_MAX 64u
 
-/* The folder plugins.d beside the program's own folder: where a build tree has them. "" when that
- * cannot be told. */
-static void plugin_file_near_program(char *ret_folder, size_t size)
+/* A folder given relative to the program's own: "../plugins.d" is where a build tree has the
+ * plugins, KV_PLUGIN_FOLDER_NEAR where an installed one has them, wherever it was moved. "" when
+ * that cannot be told. */
+static void plugin_file_near_program(const char *relative, char *ret_folder, size_t size)
 {
     char program[PATH_MAX];
     ssize_t len = readlink("/proc/self/exe", program, sizeof(program) - 1);
@@ -32,7 +36,7 @@ static void plugin_file_near_program(char *ret_folder, size_t size)
         return;
     }
     *slash = '\0';
-    int written = snprintf(ret_folder, size, "%s/../plugins.d", program);
+    int written = snprintf(ret_folder, size, "%s/%s", program, relative);
     if (written < 0 || (size_t)written >= size) {
         ret_folder[0] = '\0';
     }
@@ -76,9 +80,11 @@ int32_t plugin_file_find(const char *name, const char *folder, char *ret_path, c
         return status;
     }
     char near_program[PATH_MAX];
-    plugin_file_near_program(near_program, sizeof(near_program));
-    const char *folders[] = {getenv("KV_PLUGINS"), near_program, KV_PLUGIN_FOLDER};
-    int32_t status = plugin_file_search(name, folders, 3, ret_path);
+    char moved[PATH_MAX];
+    plugin_file_near_program("../plugins.d", near_program, sizeof(near_program));
+    plugin_file_near_program(KV_PLUGIN_FOLDER_NEAR, moved, sizeof(moved));
+    const char *folders[] = {getenv("KV_PLUGINS"), near_program, moved, KV_PLUGIN_FOLDER};
+    int32_t status = plugin_file_search(name, folders, 4, ret_path);
     if (status != KV_OK) {
         snprintf(ret_error, LOADER_ERROR_MAX,
                  "there is no plugin %.64s.so in $KV_PLUGINS (%.100s), %.150s or %s", name,

@@ -328,9 +328,9 @@ static void runtime_on_store_failed(void *ctx, bool is_create, int32_t status, c
               name, status_name(status), error,
               status != KV_E_CORRUPT
                   ? ""
-                  : " help=\"the store is damaged and is not served: restore it from a copy, or "
-                    "remove its folder and start again: the node then resynchronises from the "
-                    "others\"");
+                  : " help=\"the store is damaged and is not served: restore it from a copy; or, "
+                    "unless this node is the primary, remove it and start again: the node then "
+                    "resynchronises from the others\"");
     runtime_stop(runtime, RUNTIME_EXIT_STORAGE);
 }
 

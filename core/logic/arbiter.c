@@ -108,6 +108,9 @@ static void arbiter_hear(struct arbiter *arbiter, uint64_t node, uint64_t link)
             peer = arbiter->peers[i].heard_ms < peer->heard_ms ? &arbiter->peers[i] : peer;
         }
     }
+    if (peer->node != node) {
+        peer->committed = 0;
+    }
     peer->node = node;
     peer->link = link;
     peer->heard_ms = arbiter->context->now_ms;
@@ -298,17 +301,78 @@ static bool arbiter_name_is_free(struct arbiter *arbiter, uint64_t link, const s
     return false;
 }
 
-static void arbiter_on_join(struct arbiter *arbiter, uint64_t link, const struct message *join)
+/* The highest commit index that a member in sync has told of since this arbiter started. */
+static uint64_t arbiter_committed(const struct arbiter *arbiter)
+{
+    uint64_t committed = 0;
+    for (uint32_t i = 0; i < arbiter->peers_len; i++) {
+        const struct arbiter_peer *peer = &arbiter->peers[i];
+        const struct member *member = view_find(&arbiter->view, peer->node);
+        if (member != NULL && member->state == MEMBER_IN_SYNC && peer->committed > committed) {
+            committed = peer->committed;
+        }
+    }
+    return committed;
+}
+
+/* Refuses a node whose data does not fit what this arbiter knows of the cluster. */
+static bool arbiter_data_fits(struct arbiter *arbiter, uint64_t link, const struct message *join)
 {
     if (join->cluster != 0 && join->cluster != arbiter->view.cluster) {
         arbiter_reject(arbiter, link, join, REJECT_WRONG_CLUSTER, false,
                        "this node's data folder belongs to another cluster than this arbiter's");
-        return;
+        return false;
     }
-    if (!arbiter_name_is_free(arbiter, link, join)) {
-        return;
+    if (join->body.join.durable.view > arbiter->view.number) {
+        arbiter_reject(
+            arbiter, link, join, REJECT_NEWER_DATA, false,
+            "the node's store is of a later view than this arbiter's: the arbiter's state "
+            "was lost or restored from an older copy, or the store is another cluster's");
+        return false;
     }
+    if (join->sender == arbiter->view.primary &&
+        join->body.join.durable.index < arbiter_committed(arbiter)) {
+        arbiter_reject(arbiter, link, join, REJECT_DATA_LOST, false,
+                       "this node is the primary, and its store lacks updates that were "
+                       "acknowledged: bring its store back; taken as it is, it would remove them "
+                       "from all others");
+        return false;
+    }
+    /* Rule 7: an empty node never is primary of a cluster that has held data. The store of a
+     * primary that has served says so with its position, and its data folder with the cluster. */
+    if (join->sender == arbiter->view.primary && join->cluster != 0 &&
+        join->body.join.durable.view == 0) {
+        arbiter_reject(arbiter, link, join, REJECT_DATA_LOST, false,
+                       "this node is the primary, and its store is empty or incomplete: bring its "
+                       "store back; taken as it is, it would remove the data of all others");
+        return false;
+    }
+    return true;
+}
+
+/* A member that is alive at another link: two processes with one identity, say, of a copied folder.
+ * A process that has ended is not alive, since its link is down. */
+static bool arbiter_identity_is_free(struct arbiter *arbiter, uint64_t link,
+                                     const struct message *join, const struct member *member)
+{
+    const struct arbiter_peer *peer = arbiter_peer(arbiter, join->sender);
+    if (member == NULL || member->incarnation == join->body.join.incarnation ||
+        !arbiter_is_alive(arbiter, join->sender) || peer->link == link) {
+        return true;
+    }
+    arbiter_reject(arbiter, link, join, REJECT_NAME_IN_USE, true,
+                   "a member with the identity of this data folder is alive: is the folder a copy? "
+                   "Start this node with an empty one");
+    return false;
+}
+
+static void arbiter_on_join(struct arbiter *arbiter, uint64_t link, const struct message *join)
+{
     const struct member *member = view_find(&arbiter->view, join->sender);
+    if (!arbiter_data_fits(arbiter, link, join) || !arbiter_name_is_free(arbiter, link, join) ||
+        !arbiter_identity_is_free(arbiter, link, join, member)) {
+        return;
+    }
     if (member == NULL && arbiter->view.members_len == MEMBERS_MAX) {
         arbiter_reject(arbiter, link, join, REJECT_OVERLOADED, true,
                        "the view is full: a member has to leave first");
@@ -424,6 +488,12 @@ static void arbiter_on_heartbeat(struct arbiter *arbiter, uint64_t link,
     const struct member *member = view_find(&arbiter->view, message->sender);
     bool is_current = message->view == arbiter->view.number && member != NULL &&
                       member->incarnation == message->body.heartbeat.incarnation;
+    /* Only of a member in sync is the commit index what it says; see arbiter_committed(). */
+    struct arbiter_peer *peer = arbiter_peer(arbiter, message->sender);
+    if (is_current && member->state == MEMBER_IN_SYNC &&
+        message->body.heartbeat.committed_index > peer->committed) {
+        peer->committed = message->body.heartbeat.committed_index;
+    }
     if (!is_current) {
         arbiter_send_view(arbiter, message->sender, link);
     }

@@ -13,6 +13,7 @@ struct arbiter_peer {
     uint64_t node;
     uint64_t link; /* 0: none at present */
     uint64_t heard_ms;
+    uint64_t committed; /* highest commit index that it told of */
 };
 
 /* A `kvctl leave` that waits until the node has gone. */

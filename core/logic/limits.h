@@ -6,11 +6,11 @@
 #ifndef LOGIC_LIMITS_H
 #define LOGIC_LIMITS_H
 
-#define MEMBERS_MAX 64  /* replicas in a view, candidates included */
-#define NODE_NAME_MAX    63  /* bytes of a node's name; letters, digits, '-', '_', '.' */
-#define URIS_MAX    4   /* addresses that one node listens on */
-#define URI_MAX     255 /* bytes of one of them */
-#define TEXT_MAX    255 /* bytes of a reason given to a person */
+#define MEMBERS_MAX   64  /* replicas in a view, candidates included */
+#define NODE_NAME_MAX 63  /* bytes of a node's name; letters, digits, '-', '_', '.' */
+#define URIS_MAX      4   /* addresses that one node listens on */
+#define URI_MAX       255 /* bytes of one of them */
+#define TEXT_MAX      255 /* bytes of a reason given to a person */
 
 /* A Snapshot or a ScanResult is filled up to this many bytes of records, at least one record. */
 #define SNAPSHOT_BYTES_MAX (256u * 1024u)
@@ -26,6 +26,12 @@
 /* One batch for the persistence plugin. */
 #define PERSIST_RECORDS_MAX 16384u
 #define PERSIST_BYTES_MAX   (8u * 1024u * 1024u)
+
+/* A batch is made smaller, down to so many records, when the store takes longer for it than this
+ * part of replica_timeout_ms. */
+#define PERSIST_RECORDS_MIN         64u
+#define PERSIST_RECORDS_FIRST       512u
+#define BATCHES_PER_REPLICA_TIMEOUT 8u
 
 /* Requests that arrive before the node knows its role, or whose position is not reached yet. */
 #define WAITING_REQUESTS_MAX 1024u

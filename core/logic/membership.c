@@ -10,6 +10,8 @@
 /* A Join, a Heartbeat and a Leave are repeated: nothing else is needed against their loss. */
 #define HEARTBEATS_PER_REPLICA_TIMEOUT 4u
 
+#define REJOIN_BACKOFF_MS_MAX          1000u
+
 /* A clean stop that does not come through ends after this, in operation_timeouts. */
 #define LEAVE_OPERATION_TIMEOUTS 5u
 
@@ -22,13 +24,14 @@ static uint64_t membership_heartbeat_ms(const struct replica *replica)
     return ms == 0 ? 1 : ms;
 }
 
-static void membership_stop(struct replica *replica, int exit_status, const char *reason)
+void membership_stop(struct replica *replica, int exit_status, const char *reason)
 {
     if (replica->membership.stopped) {
         return;
     }
     replica->membership.stopped = true;
     requests_reject_waiting(replica, REJECT_LEAVING);
+    primary_fail_waiting(replica);
     struct effect *effect = effects_add(replica->context->effects, EFFECT_STOP);
     effect->as.stop.exit_status = exit_status;
     effect->as.stop.reason = reason;
@@ -41,7 +44,7 @@ static void membership_send_join(struct replica *replica)
     const struct node_config *config = replica->context->config;
     struct message join = context_message(replica->context, MESSAGE_JOIN);
     join.body.join.incarnation = replica->membership.incarnation;
-    join.body.join.durable = replica->loaded_position;
+    join.body.join.durable = replica->persister.stored;
     join.body.join.name.at = (const uint8_t *)config->name;
     join.body.join.name.len = strlen(config->name);
     join.body.join.uris_len = config->uris_len;
@@ -80,9 +83,10 @@ static void membership_send(struct replica *replica)
     } else if (membership->joined) {
         membership_send_heartbeat(replica);
         again_ms = membership_heartbeat_ms(replica);
-    } else if (!membership->leaving) {
+    } else if (!membership->leaving && persister_idle(&replica->persister)) {
+        /* Only then: a store that takes nothing would gather one session's jobs after the other. */
         membership_send_join(replica);
-    } else {
+    } else if (membership->leaving) {
         again_ms = membership_heartbeat_ms(replica); /* it stays out: nothing is due */
     }
     membership->next_ms = replica->context->now_ms + again_ms;
@@ -144,6 +148,17 @@ static const struct member *membership_self(const struct replica *replica, const
     return self != NULL && self->incarnation == replica->membership.incarnation ? self : NULL;
 }
 
+/* Taken out for the first time it joins again at once; then after pauses that double, since every
+ * join costs the others a view and the primary a transfer. */
+static uint64_t membership_next_backoff_ms(const struct replica *replica)
+{
+    uint64_t backoff_ms = 2 * replica->membership.backoff_ms;
+    if (backoff_ms == 0) {
+        return replica->context->config->retransmit_ms;
+    }
+    return backoff_ms < REJOIN_BACKOFF_MS_MAX ? backoff_ms : REJOIN_BACKOFF_MS_MAX;
+}
+
 static void membership_install(struct replica *replica, const struct view *view)
 {
     struct membership *membership = &replica->membership;
@@ -164,7 +179,9 @@ static void membership_install(struct replica *replica, const struct view *view)
     }
     if (context->cluster == 0) {
         context->cluster = view->cluster;
-        effects_add(context->effects, EFFECT_IDENTITY)->as.identity.cluster = view->cluster;
+        if (self == NULL || self->node != view->primary) { /* the primary: see primary_start() */
+            effects_add(context->effects, EFFECT_IDENTITY)->as.identity.cluster = view->cluster;
+        }
     }
     replica->view = *view;
     context->view = view->number;
@@ -174,11 +191,15 @@ static void membership_install(struct replica *replica, const struct view *view)
         /* Taken out: it begins anew, as another incarnation, unless it wanted to go. */
         membership->joined = false;
         membership->incarnation++;
-        membership->next_ms = context->now_ms;
+        membership->next_ms = context->now_ms + membership->backoff_ms;
+        membership->backoff_ms = membership_next_backoff_ms(replica);
     } else if (!membership->joined) {
         membership->joined = true;
         membership->ever_joined = true;
         membership->next_ms = context->now_ms;
+    }
+    if (self != NULL && self->state == MEMBER_IN_SYNC) {
+        membership->backoff_ms = 0;
     }
     membership_become(replica, view_find(&replica->view, self == NULL ? 0 : self->node));
 }
@@ -216,7 +237,9 @@ void membership_on_message(struct replica *replica, const struct message *messag
     switch (message->type) {
     case MESSAGE_JOINED_PRIMARY:
     case MESSAGE_JOINED_SECONDARY:
-        if (membership->started && message->body.joined.incarnation == membership->incarnation) {
+        /* For another incarnation it still is the newest view, which may say that this one is out.
+         */
+        if (membership->started) {
             membership_on_view(replica, message->body.joined.view);
         }
         break;

@@ -7,6 +7,14 @@
 
 #include "logic/replica.h"
 
+/* Exit statuses of kvnode (SYSTEM.md section 6) that the logic decides on. */
+#define EXIT_DONE           0
+#define EXIT_JOIN_FAILED    4
+#define EXIT_STORAGE_FAILED 5
+
+/* Ends the process: emits STOP once, after every request that waits was answered. */
+void membership_stop(struct replica *replica, int exit_status, const char *reason);
+
 /* Opens the link to the arbiter. */
 void membership_init(struct replica *replica);
 

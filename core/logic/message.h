@@ -73,8 +73,10 @@ enum reject_reason {
     REJECT_NAME_IN_USE = 10,   /* another node of this name is in the view */
     REJECT_WRONG_CLUSTER = 11, /* the data folder belongs to another cluster */
     REJECT_IS_PRIMARY = 12,    /* the primary cannot be asked to leave */
+    REJECT_DATA_LOST = 13,     /* the primary came back with an empty or incomplete store */
+    REJECT_NEWER_DATA = 14,    /* the node's data is of a later view than the arbiter's */
 };
-#define REJECT_LAST REJECT_IS_PRIMARY /* decoding refuses what is above */
+#define REJECT_LAST REJECT_NEWER_DATA /* decoding refuses what is above */
 
 /* reason of an OperationFailed */
 enum fail_reason {
@@ -233,9 +235,9 @@ struct message {
 size_t message_size(const struct message *message);
 
 /* Writes the message and returns message_size(); capacity too small is our mistake. Texts for
- * people are cut to TEXT_MAX bytes, names of plugins and counters to NODE_NAME_MAX. A Snapshot's records
- * stand at the message's end without a length of their own, so that they may be sent as further
- * slices: with snapshot.records.at NULL, neither message_size() nor message_encode() counts
+ * people are cut to TEXT_MAX bytes, names of plugins and counters to NODE_NAME_MAX. A Snapshot's
+ * records stand at the message's end without a length of their own, so that they may be sent as
+ * further slices: with snapshot.records.at NULL, neither message_size() nor message_encode() counts
  * snapshot.records.len; only what comes before the records is written. */
 size_t message_encode(const struct message *message, uint8_t *at, size_t capacity);
 

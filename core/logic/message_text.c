@@ -45,7 +45,7 @@ const char *message_reject_text(uint8_t reason)
     case REJECT_OVERLOADED:
         return "overloaded";
     case REJECT_TOO_LARGE:
-        return "key or value too large";
+        return "key or value is larger than limits.key_bytes or limits.value_bytes of the node";
     case REJECT_LEAVING:
         return "the node is leaving";
     case REJECT_MIN_IN_SYNC:
@@ -62,6 +62,10 @@ const char *message_reject_text(uint8_t reason)
         return "the data folder belongs to another cluster";
     case REJECT_IS_PRIMARY:
         return "the primary cannot leave; it can only be stopped";
+    case REJECT_DATA_LOST:
+        return "the primary's store is empty or incomplete";
+    case REJECT_NEWER_DATA:
+        return "the node's data is newer than the arbiter's view";
     default:
         return "unknown reason";
     }

@@ -160,16 +160,24 @@ static bool node_is_from_arbiter(const struct node *node, uint64_t link)
     return node->replica != NULL && link == node->replica->membership.arbiter;
 }
 
+/* A peer that sends what is no message is dropped; a link that this node opened is kept, since it
+ * is the way to the arbiter or to a member: what came on it is ignored. */
+static void node_drop_peer(struct node *node, uint64_t link)
+{
+    if ((link & LINK_OPENED_BIT) == 0) {
+        context_close_link(&node->context, link);
+    }
+}
+
 static void node_on_foreign_version(struct node *node, uint64_t link, const struct message *message)
 {
     context_count(&node->context, COUNTER_messages_foreign_version);
-    effects_note(node->context.effects, NOTE_WARN,
-                 "foreign-version theirs=%u ours=%u: the link is closed", message->version,
-                 MESSAGE_VERSION);
+    effects_note(node->context.effects, NOTE_WARN, "foreign-version theirs=%u ours=%u",
+                 message->version, MESSAGE_VERSION);
     struct message answer = context_message(&node->context, MESSAGE_UNSUPPORTED);
     answer.body.unsupported.version = MESSAGE_VERSION;
     context_send(&node->context, link, &answer);
-    context_close_link(&node->context, link);
+    node_drop_peer(node, link);
 }
 
 /* Answers a client whose request this node's roles do not cover. */
@@ -215,9 +223,9 @@ static void node_on_message(struct node *node, const struct event *event)
     }
     if (status != KV_OK) {
         context_count(&node->context, COUNTER_messages_malformed);
-        effects_note(node->context.effects, NOTE_WARN,
-                     "malformed-message bytes=%zu: the link is closed", event->as.message.len);
-        context_close_link(&node->context, link);
+        effects_note(node->context.effects, NOTE_WARN, "malformed-message bytes=%zu",
+                     event->as.message.len);
+        node_drop_peer(node, link);
         return;
     }
     if (message.type == MESSAGE_LEAVE && node_is_from_arbiter(node, link)) {
@@ -266,6 +274,7 @@ static void node_on_loaded(struct node *node, const struct event *event)
     }
     replica->loaded = true;
     replica->loaded_position = event->as.loaded.position;
+    replica->persister.stored = replica->loaded_position;
     log_unref(replica->log);
     replica->log = log_create(replica->loaded_position);
     replica->committed = replica->loaded_position.index;
@@ -331,11 +340,14 @@ static void node_on_link_down(struct node *node, uint64_t link)
 
 static void node_on_tick(struct node *node)
 {
+    if (node->replica != NULL) {
+        /* A retry may be due; before anything is sent. */
+        persister_pump(&node->replica->persister, &node->context);
+    }
     if (node->arbiter != NULL) {
         arbiter_tick(node->arbiter);
     }
     if (node->replica != NULL) {
-        persister_pump(&node->replica->persister, &node->context); /* a retry may be due */
         requests_tick(node->replica);
         primary_tick(node->replica);
         membership_tick(node->replica);

@@ -24,6 +24,7 @@ struct persist_job {
 void persister_init(struct persister *persister)
 {
     memset(persister, 0, sizeof(*persister));
+    persister->records_max = PERSIST_RECORDS_FIRST;
 }
 
 static struct persist_job *persister_job(const struct persister *persister, uint32_t place)
@@ -78,7 +79,7 @@ static struct persist_job *persister_job_to_extend(struct persister *persister,
         return NULL;
     }
     struct persist_job *job = persister_job(persister, persister->jobs_len - 1);
-    bool fits = job->log == log && job->last + 1 == index && job->count < PERSIST_RECORDS_MAX &&
+    bool fits = job->log == log && job->last + 1 == index && job->count < persister->records_max &&
                 job->len + len <= PERSIST_BYTES_MAX;
     return fits ? job : NULL;
 }
@@ -141,7 +142,7 @@ static uint32_t persister_choose(const struct persister *persister)
         records += job->count;
         bytes += job->len;
         slices += job->log == NULL ? 1 : PERSISTER_JOB_SLICES_MAX;
-        bool fits = records <= PERSIST_RECORDS_MAX && bytes <= PERSIST_BYTES_MAX &&
+        bool fits = records <= persister->records_max && bytes <= PERSIST_BYTES_MAX &&
                     slices <= PERSISTER_SLICES_MAX;
         if (jobs > 0 && !fits) {
             break;
@@ -183,14 +184,36 @@ static void persister_emit(struct persister *persister, struct context *context)
             effect->as.persist.position = (struct kv_position){0, 0};
         }
     }
+    persister->emitted_ms = context->now_ms;
+    persister->emitted_len = effect->as.persist.records_len;
+    persister->measured = false;
+    persister->offered = effect->as.persist.position;
     effect->as.persist.batch = ++persister->batch;
     effect->as.persist.slices = persister->slices;
     effect->as.persist.slices_len = slices_len;
     context_count(context, COUNTER_persist_batches);
 }
 
+/* A slow store gets smaller batches: one that takes longer than replica_timeout looks like silence
+ * to the others, however busy the store is. */
+static void persister_adapt(struct persister *persister, const struct context *context)
+{
+    uint64_t took_ms = context->now_ms - persister->emitted_ms;
+    uint32_t target_ms = context->config->replica_timeout_ms / BATCHES_PER_REPLICA_TIMEOUT;
+    if (took_ms > target_ms && persister->records_max > PERSIST_RECORDS_MIN) {
+        persister->records_max /= 2;
+    } else if (took_ms < target_ms / 4 && persister->records_max < PERSIST_RECORDS_MAX &&
+               persister->emitted_len >= persister->records_max / 2) {
+        persister->records_max *= 2;
+    }
+}
+
 void persister_pump(struct persister *persister, struct context *context)
 {
+    if (persister->in_flight == 0 && persister->batch > 0 && !persister->measured) {
+        persister->measured = true;
+        persister_adapt(persister, context);
+    }
     if (persister->failed) {
         if (context->now_ms < persister->retry_ms) {
             return;
@@ -217,6 +240,7 @@ bool persister_on_persisted(struct persister *persister, uint64_t batch, const s
         persister_drop_first(persister);
     }
     persister->error[0] = '\0';
+    persister->stored = persister->offered;
     *ret_done = done;
     return true;
 }

@@ -28,6 +28,13 @@ struct persister {
     uint64_t retry_ms;
     uint64_t batch; /* number of the batch in flight, or of the last one */
     uint64_t bytes; /* of all jobs */
+    uint32_t
+        records_max; /* of the next batch: so many that the store takes about replica_timeout / 8 */
+    uint64_t emitted_ms;        /* when the batch in flight was handed over */
+    uint32_t emitted_len;       /* records in it */
+    bool measured;              /* ... and how long it took is known */
+    struct kv_position offered; /* reached with the batch in flight */
+    struct kv_position stored;  /* what the store has reached, as far as is known */
     struct kv_slice slices[PERSISTER_SLICES_MAX];
     char error[PERSISTER_ERROR_MAX]; /* of the last failure; "" once a batch succeeded */
 };

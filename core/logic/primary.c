@@ -9,6 +9,9 @@
 
 #define PRIMARY_OPERATIONS_MIN 256u
 
+/* Told by the persister when the store has taken its first position as a primary's. */
+#define PRIMARY_MARK 1u
+
 /* --- the table of operations --- */
 
 static struct operation *primary_operation(const struct primary *primary, uint64_t index)
@@ -130,7 +133,8 @@ static void primary_trim(struct replica *replica)
 static void primary_try_commit(struct replica *replica)
 {
     uint64_t index = primary_commit_index(replica);
-    if (index > replica->committed) {
+    bool enough = view_in_sync_len(&replica->view) >= replica->context->config->min_in_sync;
+    if (index > replica->committed && enough) {
         for (uint64_t next = replica->committed + 1; next <= index; next++) {
             primary_acknowledge(replica, next);
         }
@@ -272,19 +276,30 @@ static void primary_promote(struct replica *replica, struct replicator *replicat
     if (!replicator->counted && !replicator_is_close(replicator, replica->log)) {
         return;
     }
-    if (!BUG(commit_without_candidate)) {
+    if (!replicator->counted && !BUG(commit_without_candidate)) {
         replicator->counted = true;
+        replicator->counted_from = replica->committed;
     }
-    if (replicator->durable_index >= replica->committed || BUG(commit_without_candidate)) {
+    bool has_all = replicator->durable_index >= replicator->counted_from;
+    if ((has_all && replica->primary.marked) || BUG(commit_without_candidate)) {
         primary_report(replica, replicator, MESSAGE_CAUGHT_UP);
     }
 }
 
-/* A candidate for which the log would grow beyond half its limit: writers must not pay for it. */
+/* A candidate on whose account alone the log is kept so far back that it takes half of its limit:
+ * writers must not pay for it. What is not committed yet is the writers' own. */
 static bool primary_is_burden(const struct replica *replica, const struct replicator *replicator)
 {
-    return !replicator->counted && replicator->durable_index < replica->committed &&
-           log_bytes(replica->log) > replica->context->config->limits.inflight_bytes / 2;
+    uint64_t burden_max = replica->context->config->limits.inflight_bytes / 2;
+    if (replicator->counted || replicator->abandoned || log_bytes(replica->log) <= burden_max) {
+        return false;
+    }
+    uint64_t bytes = 0;
+    uint64_t index = replicator->durable_index + 1;
+    for (; index <= replica->committed && bytes <= burden_max; index++) {
+        bytes += log_record_bytes(replica->log, index);
+    }
+    return bytes > burden_max;
 }
 
 static void primary_check_member(struct replica *replica, struct replicator *replicator)
@@ -322,20 +337,34 @@ void primary_start(struct replica *replica)
     primary->durable_index = replica->committed;
     primary->earliest_ms = UINT64_MAX;
     primary->commit_moved = false;
+    /* Before anything else the store is told that it is a primary's: a primary whose store says
+     * nothing of that has lost it, and the arbiter does not take it back (arbiter_on_join()). */
+    bool is_new = replica->committed_view == 0;
+    struct kv_position reached = {is_new ? replica->view.number : replica->committed_view,
+                                  replica->committed};
+    persister_add_bytes(&replica->persister, NULL, 0, 0, reached, PRIMARY_MARK);
     replica->role = ROLE_PRIMARY;
     primary_on_view(replica);
+}
+
+void primary_fail_waiting(struct replica *replica)
+{
+    if (replica->primary.operations_waiting == 0) {
+        return;
+    }
+    for (uint64_t index = replica->committed + 1; index <= log_last_index(replica->log); index++) {
+        struct operation *operation = primary_operation(&replica->primary, index);
+        if (!operation->answered) {
+            primary_fail(replica, operation, FAIL_STOPPED);
+        }
+    }
 }
 
 void primary_stop(struct replica *replica)
 {
     struct primary *primary = &replica->primary;
     primary_queue(replica); /* the store is told of everything that the log took */
-    for (uint64_t index = replica->committed + 1; index <= log_last_index(replica->log); index++) {
-        struct operation *operation = primary_operation(primary, index);
-        if (!operation->answered) {
-            primary_fail(replica, operation, FAIL_STOPPED);
-        }
-    }
+    primary_fail_waiting(replica);
     while (primary->replicators_len > 0) {
         primary_drop_replicator(replica, primary->replicators_len - 1);
     }
@@ -421,6 +450,11 @@ void primary_on_ack(struct replica *replica, uint64_t link, const struct message
 
 void primary_on_persisted(struct replica *replica, const struct persist_done *done)
 {
+    if (done->mark == PRIMARY_MARK && !replica->primary.marked) {
+        replica->primary.marked = true;
+        effects_add(replica->context->effects, EFFECT_IDENTITY)->as.identity.cluster =
+            replica->context->cluster;
+    }
     if (done->index > replica->primary.durable_index) {
         replica->primary.durable_index = done->index;
         primary_try_commit(replica);

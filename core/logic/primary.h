@@ -12,6 +12,9 @@
 /* Becomes primary of the view in replica->view: its content is complete. */
 void primary_start(struct replica *replica);
 
+/* Answers every update that waits as failed: the process is about to end. */
+void primary_fail_waiting(struct replica *replica);
+
 /* Stops being primary: every update that waits is answered as failed, its replicators end. */
 void primary_stop(struct replica *replica);
 

@@ -23,6 +23,7 @@ struct primary {
     uint64_t operations_capacity; /* a power of two, or 0 */
     uint64_t operations_waiting;  /* not answered yet */
     uint64_t earliest_ms;         /* not later than the earliest deadline of those */
+    bool marked;                  /* the own store knows that it is a primary's */
     uint64_t queued_index;        /* highest index handed to the persister */
     uint64_t durable_index;       /* highest index durable in the own store */
     bool commit_moved;            /* the secondaries do not know yet */
@@ -31,12 +32,14 @@ struct primary {
 };
 
 struct secondary {
-    uint64_t session;  /* member.joined of this node in the view; 0: none */
-    bool begun;        /* BEGIN was taken */
-    bool transferring; /* ... and END was not */
-    bool complete;     /* the content in memory is that of the commit index */
-    uint64_t expected; /* seq of the next Snapshot to take */
-    uint64_t durable;  /* every seq below is in the own store */
+    uint64_t announced; /* highest commit index heard of in sessions that had begun; kept over
+                           sessions */
+    uint64_t session;   /* member.joined of this node in the view; 0: none */
+    bool begun;         /* BEGIN was taken */
+    bool transferring;  /* ... and END was not */
+    bool complete;      /* the content in memory is that of the commit index */
+    uint64_t expected;  /* seq of the next Snapshot to take */
+    uint64_t durable;   /* every seq below is in the own store */
     uint64_t durable_index;
     uint64_t complete_index; /* as_of of END: complete once that is committed here */
     uint64_t piece_as_of;    /* of the newest piece: the log is held after it */
@@ -54,7 +57,8 @@ struct membership {
     bool stops;   /* ... and then the process ends */
     bool stopped; /* EFFECT_STOP was emitted */
     uint64_t started_ms;
-    uint64_t next_ms; /* of the next Join, Heartbeat or Leave */
+    uint64_t next_ms;    /* of the next Join, Heartbeat or Leave */
+    uint64_t backoff_ms; /* before joining again, when taken out once more */
     uint64_t leave_until_ms;
 };
 

@@ -23,10 +23,11 @@ struct replicator {
     uint64_t node;
     uint64_t session; /* member.joined */
     uint64_t link;
-    bool counted;   /* its acknowledgement is needed for commit */
-    bool in_sync;   /* and the view says so */
-    bool suspected; /* the arbiter was asked to take it out */
-    bool abandoned; /* nothing is sent or held for it any more; it waits to be taken out */
+    bool counted;          /* its acknowledgement is needed for commit */
+    uint64_t counted_from; /* ... of what is beyond this index */
+    bool in_sync;          /* and the view says so */
+    bool suspected;        /* the arbiter was asked to take it out */
+    bool abandoned;        /* nothing is sent or held for it any more; it waits to be taken out */
 
     struct window_entry *window; /* ring of WINDOW_MESSAGES_MAX; entry of seq s at s modulo that */
     uint64_t durable;            /* every seq below is in the secondary's store */

@@ -2,6 +2,7 @@
 
 #include "base/check.h"
 #include "logic/bug.h"
+#include "logic/membership.h"
 #include "logic/record.h"
 #include "logic/transfer.h"
 
@@ -39,6 +40,9 @@ static void secondary_commit(struct replica *replica, uint64_t committed)
     struct secondary *secondary = &replica->secondary;
     uint64_t last = log_last_index(replica->log);
     uint64_t index = committed < last ? committed : last;
+    if (secondary->begun && committed > secondary->announced) {
+        secondary->announced = committed;
+    }
     if (index > replica->committed) {
         replica_commit(replica, index);
         secondary_trim(replica);
@@ -55,7 +59,7 @@ static void secondary_commit(struct replica *replica, uint64_t committed)
 void secondary_start(struct replica *replica, uint64_t session)
 {
     struct secondary *secondary = &replica->secondary;
-    if (secondary->session == session) {
+    if (session != 0 && secondary->session == session) {
         return;
     }
     /* What the store was told and the memory does not show yet is shown now, so that the transfer
@@ -70,7 +74,9 @@ void secondary_start(struct replica *replica, uint64_t session)
     log_unref(replica->log); /* what the store is still to be told of, the jobs hold */
     replica->log = log_create(last);
     persister_void_marks(&replica->persister);
+    uint64_t announced = secondary->announced;
     memset(secondary, 0, sizeof(*secondary));
+    secondary->announced = announced;
     secondary->session = session;
 }
 
@@ -189,6 +195,13 @@ static bool secondary_take(struct replica *replica, const struct message *messag
         return false;
     }
     if (kind == SNAPSHOT_BEGIN && message->body.snapshot.as_of.index > INDEX_MAX) {
+        return false;
+    }
+    if (kind == SNAPSHOT_BEGIN && message->body.snapshot.as_of.index < secondary->announced) {
+        membership_stop(replica, EXIT_STORAGE_FAILED,
+                        "the primary has come back with less than it had acknowledged: this node "
+                        "keeps its store as it is and stops; do not start it again before the "
+                        "primary's store is brought back");
         return false;
     }
     if (kind == SNAPSHOT_BEGIN) {

@@ -135,7 +135,16 @@ static bool transfer_valid(const struct transfer_piece *piece)
     return true;
 }
 
-/* Puts the pairs of the piece; one that this node has at the very same position is the same. */
+/* The very same pair, of this node and of the piece. The value is compared too, since a store may
+ * have outlived the cluster that its positions are of. */
+static bool transfer_is_same(const struct store_entry *entry, const struct kv_record *record)
+{
+    return position_compare(entry->position, record->position) == 0 &&
+           entry->value_len == record->value_len &&
+           (entry->value_len == 0 || memcmp(entry->value, record->value, entry->value_len) == 0);
+}
+
+/* Puts the pairs of the piece that this node has not. */
 static void transfer_put(struct store *store, const struct transfer_piece *piece,
                          struct buffer *records, uint32_t *count)
 {
@@ -145,7 +154,7 @@ static void transfer_put(struct store *store, const struct transfer_piece *piece
     while (reader.left > 0) {
         KV_CHECK(record_decode(&reader, &record));
         if (store_get(store, record.key, record.key_len, &entry) &&
-            position_compare(entry.position, record.position) == 0) {
+            transfer_is_same(&entry, &record)) {
             continue;
         }
         store_put(store, record.key, record.key_len, record.value, record.value_len,

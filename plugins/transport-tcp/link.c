@@ -128,7 +128,9 @@ static void log_loss(struct kv_link *link, int32_t reason, const char *text)
         return;
     }
     if (link->is_up) {
-        tcp_log(tcp, KV_LOG_INFO, "tcp: the link with %s is lost: %s", link->uri, text);
+        /* That a peer which came goes again is no news: clients do. */
+        uint32_t level = link->is_accepted ? KV_LOG_DEBUG : KV_LOG_INFO;
+        tcp_log(tcp, level, "tcp: the link with %s is lost: %s", link->uri, text);
     } else if (link->is_accepted) {
         tcp_log(tcp, KV_LOG_DEBUG, "tcp: %s came and went: %s", link->uri, text);
     } else {

@@ -188,6 +188,9 @@ void story_brings_in(struct story *story, enum story_peer secondary);
 void story_joined_primary(struct story *story);
 void story_joined_secondary(struct story *story);
 
+/* The first batch of a primary comes, which makes its store a primary's; it is stored. */
+void story_primary_marked(struct story *story);
+
 /* Of the node's last Join. */
 uint64_t story_incarnation(const struct story *story);
 
@@ -283,6 +286,9 @@ void expect_stop(struct story *story, int exit_status);
 /* Nothing unread waits at that peer. */
 void expect_quiet(struct story *story, enum story_peer peer);
 
+/* Whether the data folder was told of the cluster. */
+void expect_identity(struct story *story, bool told);
+
 /* What a peer's own content has for a key: of STORE or a secondary; NULL: nothing. */
 void expect_content(struct story *story, enum story_peer peer, const char *key, const char *value);
 
@@ -318,6 +324,7 @@ void story_take_all(struct story *story, enum story_peer peer);
 #define expect_snapshot_ack(s, ...) STORY_AT_(s, expect_snapshot_ack((s), __VA_ARGS__))
 #define expect_stop(s, ...)         STORY_AT_(s, expect_stop((s), __VA_ARGS__))
 #define expect_quiet(s, ...)        STORY_AT_(s, expect_quiet((s), __VA_ARGS__))
+#define expect_identity(s, ...)     STORY_AT_(s, expect_identity((s), __VA_ARGS__))
 #define expect_content(s, ...)      STORY_AT_(s, expect_content((s), __VA_ARGS__))
 #define expect_node_has(s, ...)     STORY_AT_(s, expect_node_has((s), __VA_ARGS__))
 #define expect_join(s)              STORY_AT_(s, expect_join(s))

@@ -246,6 +246,7 @@ static void story_take_effect(struct story *story, const struct effect *effect)
         story_trace(story, "node : %s", effect->as.note.text);
         break;
     case EFFECT_IDENTITY:
+        story->identity = effect->as.identity.cluster;
         story_trace(story, "node : cluster %llu", (unsigned long long)effect->as.identity.cluster);
         break;
     case EFFECT_READY:

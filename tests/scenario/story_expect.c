@@ -133,7 +133,8 @@ uint64_t expect_persist_again(struct story *story)
     const struct story_seen *seen = story_take(story, STORE, 0, "the batch again");
     assert_true(story->batch_taken > 0);
     const struct story_seen *before = &story->seen[story->batch_taken - 1];
-    bool is_same = seen->len == before->len && memcmp(seen->bytes, before->bytes, seen->len) == 0;
+    bool is_same = seen->len == before->len &&
+                   (seen->len == 0 || memcmp(seen->bytes, before->bytes, seen->len) == 0);
     story_require(story, is_same, seen, "the same batch again");
     return seen->at_ms;
 }
@@ -237,6 +238,13 @@ void expect_quiet(struct story *story, enum story_peer peer)
         story_seen_text(seen, text, sizeof(text));
         story_fail(story, "%s should have heard nothing more: %s came", story_peer_name(peer),
                    text);
+    }
+}
+
+void expect_identity(struct story *story, bool told)
+{
+    if (story->identity != (told ? STORY_CLUSTER : 0)) {
+        story_fail(story, "the data folder was told of cluster %" PRIu64, story->identity);
     }
 }
 

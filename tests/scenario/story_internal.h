@@ -89,6 +89,7 @@ struct story {
     uint32_t seen_capacity;
     uint32_t batch_taken; /* place in seen, plus 1, of the batch taken last; 0: none yet */
     uint64_t arbiter_link;
+    uint64_t identity;    /* cluster that the data folder was told; 0: none */
     uint64_t incarnation; /* of the node's last Join */
     struct view view;     /* the arbiter's */
     uint64_t requests[STORY_PEERS_LEN];

@@ -234,7 +234,9 @@ void story_secondary_acks(struct story *story, enum story_peer secondary, uint64
     message.body.snapshot_ack.session = session;
     message.body.snapshot_ack.received = received;
     message.body.snapshot_ack.durable = durable;
-    story->secondaries[secondary].owes = false;
+    if (session == story->secondaries[secondary].session) {
+        story->secondaries[secondary].owes = false;
+    }
     story_deliver_alone(story, secondary, story->secondaries[secondary].link, &message);
 }
 
@@ -493,6 +495,15 @@ void story_joined_primary(struct story *story)
     story->view.primary = STORY_NODE;
     story->view.number++;
     story_tell(story, MESSAGE_JOINED_PRIMARY, ARBITER);
+}
+
+void story_primary_marked(struct story *story)
+{
+    expect_persist(story, "");
+    assert_int_not_equal(story->store.position.view, 0);
+    if (story->store.in_flight) {
+        story_persisted(story);
+    }
 }
 
 void story_joined_secondary(struct story *story)

@@ -269,6 +269,9 @@ static void restart_on_a_store(void **state)
     expect_join(s);
     story_view_follows(s, 4);
     story_joined_primary(s);
+    story_primary_marked(s);
+    assert_int_equal(story_batch_position(s).view, 4); /* its content is no newer than before */
+    assert_int_equal(story_batch_position(s).index, 9);
     expect_get(s, CLIENT1, "a", "3");
     expect_get(s, CLIENT1, "b", NULL);
     uint64_t id = story_insert(s, CLIENT1, "c", "4");
@@ -288,12 +291,38 @@ static void restart_without_a_store(void **state)
     story_loaded(s);
     expect_join(s);
     story_joined_primary(s);
+    story_primary_marked(s);
     expect_get(s, CLIENT1, "a", NULL);
     uint64_t id = story_insert(s, CLIENT1, "c", "4");
     expect_persist(s, "c=4");
     assert_int_equal(story_batch_position(s).index, 1);
     story_persisted(s);
     expect_ack(s, CLIENT1, id);
+    story_end(s);
+}
+
+/* A new primary first makes its store a primary's. Until that is durable the data folder does not
+ * belong to the cluster, and nobody is taken in: the store could still be lost unnoticed. */
+static void first_batch_of_a_primary(void **state)
+{
+    struct story *s = story_begin(state, __func__);
+    story_create_node(s);
+    story_loaded(s);
+    expect_join(s);
+    story_joined_primary(s);
+    expect_persist(s, "");
+    story_secondary_prompt(s, S1, true);
+    story_joins(s, S1);
+    story_persist_fails(s, "no space left");
+    story_run_ms(s, 200);
+    expect_persist_again(s);
+    expect_quiet(s, ARBITER);
+    expect_identity(s, false);
+    story_persisted(s);
+    expect_identity(s, true);
+    story_run_ms(s, 100);
+    expect_caught_up(s, S1);
+    story_take_all(s, S1);
     story_end(s);
 }
 
@@ -403,6 +432,7 @@ int main(void)
         STORY(joiner_does_not_touch_own_store),
         STORY(restart_on_a_store),
         STORY(restart_without_a_store),
+        STORY(first_batch_of_a_primary),
         STORY(arbiter_lost_its_state),
         STORY(store_during_a_transfer),
         STORY(updates_before_an_older_piece),

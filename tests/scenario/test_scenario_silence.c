@@ -177,11 +177,40 @@ static void arbiter_link_comes_back(void **state)
     story_link_returns(s, ARBITER);
     assert_int_equal(expect_join(s), back_ms);
     story_joined_primary(s);
+    story_primary_marked(s);
     story_run_ms(s, 30);
     back_ms = story_now_ms(s);
     story_link_returns(s, ARBITER);
     expect_quiet(s, ARBITER);                                      /* no Join ... */
     assert_int_equal(story_take_count(s, ARBITER, 0, back_ms), 1); /* ... but a Heartbeat */
+    story_end(s);
+}
+
+/* Bytes that are no message, or of another version, on a link that the node has opened itself: they
+ * are ignored, and the link is kept, since nobody would open it again. */
+static void junk_on_own_links(void **state)
+{
+    static const uint8_t foreign[28] = {'K', 'V', 9, 99};
+    struct story *s = story_begin(state, __func__);
+    story_config(s)->replica_timeout_ms = 500;
+    story_start_primary(s, 1);
+    story_store_prompt(s, true);
+    story_secondary_prompt(s, S1, true);
+    story_deliver_bytes(s, ARBITER, "junk", 4);
+    story_deliver_bytes(s, S1, "junk", 4);
+    story_deliver_bytes(s, ARBITER, foreign, sizeof(foreign));
+    story_deliver_bytes(s, S1, foreign, sizeof(foreign));
+    assert_int_equal(story_take_count(s, ARBITER, MESSAGE_UNSUPPORTED, 0), 1);
+    assert_int_equal(story_take_count(s, S1, MESSAGE_UNSUPPORTED, 0), 1);
+    uint64_t junk_ms = story_now_ms(s);
+    story_run_ms(s, 2000);
+    expect_quiet(s, ARBITER);
+    assert_in_range(story_take_count(s, ARBITER, 0, junk_ms + 1), 10, 20); /* Heartbeats */
+    expect_well(s);
+    story_cut(s, S1, true);
+    story_run_ms(s, 650);
+    expect_suspect(s, S1);
+    story_take_all(s, ARBITER);
     story_end(s);
 }
 
@@ -196,6 +225,7 @@ int main(void)
         STORY(candidate_never_answers),
         STORY(link_comes_back),
         STORY(arbiter_link_comes_back),
+        STORY(junk_on_own_links),
     };
     return cmocka_run_group_tests_name("scenario_silence", stories, NULL, NULL);
 }

@@ -68,7 +68,8 @@ struct kv_persist_ops {
     int32_t (*open)(void *self, struct kv_position *ret_position);
 
     /* With KV_PERSIST_LOAD, else NULL: emits the content. The last record emitted for a key is its
-     * state; removals may be emitted. Called at most once, after open and before any apply. */
+     * state, with the position that it was applied with; removals may be emitted. Called at most
+     * once, after open and before any apply. */
     int32_t (*load)(void *self, kv_emit_fn emit, void *ctx);
 
     /* Stores count records (0: only the position changes) in the order given and then the position

@@ -391,6 +391,7 @@ static void an_idle_primary_stops_at_once(void **state)
 {
     struct fixture *fixture = *state;
     fixture_become_primary(fixture);
+    fixture_store_all(fixture); /* that it is a primary's */
     fixture_happens(fixture, EVENT_LEAVE, 0);
     assert_stops(fixture, 0);
 }

@@ -226,19 +226,58 @@ static void a_position_alone_stands_between_the_records(void **state)
 static void a_batch_is_limited_in_records(void **state)
 {
     struct bench *bench = *state;
-    for (uint32_t i = 0; i < PERSIST_RECORDS_MAX + 1; i++) {
+    for (uint32_t i = 0; i < PERSIST_RECORDS_FIRST + 1; i++) {
         append_size(bench->log, RECORD_HEADER_BYTES);
     }
-    persister_add_log(&bench->persister, bench->log, 1, PERSIST_RECORDS_MAX + 1, true, 5);
+    persister_add_log(&bench->persister, bench->log, 1, PERSIST_RECORDS_FIRST + 1, true, 5);
     const struct effect *batch = pump(bench, 0);
-    assert_int_equal(batch->as.persist.records_len, PERSIST_RECORDS_MAX);
-    assert_int_equal(batch->as.persist.position.index, PERSIST_RECORDS_MAX);
+    assert_int_equal(batch->as.persist.records_len, PERSIST_RECORDS_FIRST);
+    assert_int_equal(batch->as.persist.position.index, PERSIST_RECORDS_FIRST);
     struct persist_done done = stored(bench);
     assert_int_equal(done.mark, 0); /* the mark means all of them */
-    assert_int_equal(done.index, PERSIST_RECORDS_MAX);
+    assert_int_equal(done.index, PERSIST_RECORDS_FIRST);
     batch = pump(bench, 0);
     assert_int_equal(batch->as.persist.records_len, 1);
     assert_int_equal(stored(bench).mark, 5);
+}
+
+/* Adds so many records and lets the store take them, took_ms for each batch; returns the largest.
+ */
+static uint32_t largest_batch(struct bench *bench, uint32_t count, uint64_t took_ms)
+{
+    uint64_t first = log_last_index(bench->log) + 1;
+    uint32_t largest = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        append_size(bench->log, RECORD_HEADER_BYTES);
+    }
+    persister_add_log(&bench->persister, bench->log, first, first + count - 1, true, 0);
+    while (!persister_idle(&bench->persister)) {
+        uint32_t len = pump(bench, took_ms)->as.persist.records_len;
+        largest = len > largest ? len : largest;
+        stored(bench);
+    }
+    return largest;
+}
+
+/* A batch that takes long looks like silence to the others, so a slow store gets small ones, and a
+ * fast one large ones, up to the limit. */
+static void batches_follow_the_speed_of_the_store(void **state)
+{
+    struct bench *bench = *state;
+    for (int i = 0; i < 8; i++) {
+        largest_batch(bench, 2 * PERSIST_RECORDS_MAX, 0);
+    }
+    assert_int_equal(largest_batch(bench, 2 * PERSIST_RECORDS_MAX, 0), PERSIST_RECORDS_MAX);
+    for (int i = 0; i < 12; i++) {
+        largest_batch(bench, 64, 1000);
+    }
+    assert_int_equal(largest_batch(bench, 1000, 1000), PERSIST_RECORDS_MIN);
+    pump(bench, 1000); /* nothing is left, but the last one is measured */
+    /* Small batches that are quick say nothing about large ones. */
+    for (int i = 0; i < 20; i++) {
+        largest_batch(bench, 1, 0);
+    }
+    assert_int_equal(largest_batch(bench, 1000, 1000), PERSIST_RECORDS_MIN);
 }
 
 static void a_batch_is_limited_in_bytes(void **state)
@@ -530,6 +569,7 @@ int main(void)
         TEST(a_position_alone_is_a_batch_without_records),
         TEST(a_position_alone_stands_between_the_records),
         TEST(a_batch_is_limited_in_records),
+        TEST(batches_follow_the_speed_of_the_store),
         TEST(a_batch_is_limited_in_bytes),
         TEST(a_record_larger_than_a_batch_goes_alone),
         TEST(a_batch_is_limited_in_slices),
