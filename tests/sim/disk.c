@@ -136,6 +136,18 @@ static void disk_store_first(struct world *world, struct machine *machine, uint3
     }
 }
 
+/* Stores a part of the job, as a store without atomic batches may. Of a repeat of what it has
+ * reached already it changes nothing: persist.h asks for that. */
+static void disk_store_part(struct world *world, struct machine *machine, uint32_t count)
+{
+    const struct disk *disk = &machine->disk;
+    bool is_repeat =
+        disk->job.position.index != 0 && position_compare(disk->position, disk->job.position) >= 0;
+    if (!is_repeat) {
+        disk_store_first(world, machine, count);
+    }
+}
+
 /* Stores the whole job and the position it reaches. */
 static void disk_store_all(struct world *world, struct machine *machine)
 {
@@ -153,7 +165,7 @@ bool disk_finish(struct world *world, struct machine *machine)
                    machine->name, job->batch);
     }
     if (job->outcome == DISK_PART) {
-        disk_store_first(world, machine, (uint32_t)world_draw(world, 0, job->records_len));
+        disk_store_part(world, machine, (uint32_t)world_draw(world, 0, job->records_len));
     } else if (job->outcome != DISK_FAILED) {
         disk_store_all(world, machine);
     }
@@ -171,7 +183,7 @@ void disk_crash(struct world *world, struct machine *machine)
             disk_store_all(world, machine);
         } else if (luck == 1 && !world->plan.disk_atomic) {
             uint64_t count = world_draw(world, 0, disk->job.records_len);
-            disk_store_first(world, machine, (uint32_t)count);
+            disk_store_part(world, machine, (uint32_t)count);
         }
         disk_job_close(&disk->job);
     }

@@ -240,8 +240,9 @@ void faults_stop(struct world *world)
             heap_push(&world->heap, world->now_us + 1000, WAKE_REGISTRY, i, disk->registry_serial,
                       NULL);
         }
+        /* With min_in_sync above 1 nothing is committed by a primary alone: all come back. */
         if (machine->node == NULL && machine->epoch != 0 &&
-            (machine->wanted || machine == world_primary(world))) {
+            (machine->wanted || world->plan.min_in_sync > 1 || machine == world_primary(world))) {
             start_later(world, machine, 0, 50);
         }
     }

@@ -278,7 +278,9 @@ static void machine_step(struct world *world, struct machine *machine, struct ev
     if (stop) {
         /* Nobody else can be the arbiter; nor, once no fault is to come, the primary. */
         bool is_calm = world->phase != PHASE_SAFETY;
-        machine->wanted = machine->arbiter || (is_calm && machine == world_primary(world));
+        machine->wanted =
+            machine->arbiter ||
+            (is_calm && (machine == world_primary(world) || world->plan.min_in_sync > 1));
         machine_down(world, machine, true);
         if (machine->wanted) {
             heap_push(&world->heap,

@@ -75,7 +75,9 @@ struct kv_persist_ops {
     /* Stores count records (0: only the position changes) in the order given and then the position
      * they reach, which is (0, 0) while the content is being replaced by another node's and so is
      * not complete. Idempotent: the node repeats a call whose outcome is not KV_OK, and records may
-     * come again after a restart. records and results are borrowed for the call. results: count
+     * come again after a restart. A repeat, even one cut short by a crash, never takes the content
+     * back behind the position: a store without atomic batches skips a batch whose position it has
+     * reached. records and results are borrowed for the call. results: count
      * entries, all KV_RESULT_STORED at the call; change those that differ. KV_OK: look at results.
      * Any other code: nothing is known to be stored; the node tries again. */
     int32_t (*apply)(void *self, const struct kv_record *records, uint32_t count,
