@@ -5,6 +5,7 @@
 #include "logic/requests.h"
 #include "logic/secondary.h"
 
+#include <stdio.h>
 #include <string.h>
 
 /* A Join, a Heartbeat and a Leave are repeated: nothing else is needed against their loss. */
@@ -223,9 +224,15 @@ static void membership_on_rejected(struct replica *replica, const struct message
         return;
     }
     struct bytes_view text = message->body.join_rejected.text;
-    effects_note(replica->context->effects, NOTE_WARN, "join-rejected reason=\"%s\" text=\"%.*s\"",
-                 message_reject_text(message->body.join_rejected.reason), (int)text.len,
-                 text.len == 0 ? "" : (const char *)text.at);
+    char refusal[sizeof(membership->refusal)];
+    snprintf(refusal, sizeof(refusal), "%.*s", (int)text.len,
+             text.len == 0 ? "" : (const char *)text.at);
+    if (strcmp(refusal, membership->refusal) != 0) { /* it is asked again and again: told once */
+        memcpy(membership->refusal, refusal, sizeof(refusal));
+        effects_note(replica->context->effects, NOTE_WARN,
+                     "join-rejected reason=\"%s\" text=\"%s\"",
+                     message_reject_text(message->body.join_rejected.reason), refusal);
+    }
     if (message->body.join_rejected.retry == 0) {
         membership_stop(replica, EXIT_JOIN_FAILED, "the arbiter does not let this node join");
     }
@@ -314,6 +321,21 @@ static bool membership_has_left(const struct replica *replica)
     return !replica->membership.joined && persister_idle(&replica->persister);
 }
 
+static void membership_give_up(struct replica *replica)
+{
+    const struct node_config *config = replica->context->config;
+    const char *refusal = replica->membership.refusal;
+    char text[2 * TEXT_MAX + 128];
+    int len = snprintf(
+        text, sizeof(text),
+        "could not join at the arbiter %s in %u ms (replication.join_timeout_ms): %s",
+        config->arbiter_uri, config->join_timeout_ms, refusal[0] == '\0' ? "no answer" : refusal);
+    KV_CHECK(len > 0);
+    char *reason = arena_alloc(&replica->context->effects->arena, sizeof(text));
+    memcpy(reason, text, sizeof(text));
+    membership_stop(replica, EXIT_JOIN_FAILED, reason);
+}
+
 void membership_tick(struct replica *replica)
 {
     struct membership *membership = &replica->membership;
@@ -329,7 +351,7 @@ void membership_tick(struct replica *replica)
         }
     } else if (membership->started && !membership->ever_joined && config->join_timeout_ms > 0 &&
                now_ms - membership->started_ms >= config->join_timeout_ms) {
-        membership_stop(replica, EXIT_JOIN_FAILED, "could not join in join_timeout_ms");
+        membership_give_up(replica);
     }
     if (membership->started && now_ms >= membership->next_ms) {
         membership_send(replica);

@@ -60,6 +60,7 @@ struct membership {
     uint64_t next_ms;    /* of the next Join, Heartbeat or Leave */
     uint64_t backoff_ms; /* before joining again, when taken out once more */
     uint64_t leave_until_ms;
+    char refusal[TEXT_MAX + 1]; /* why the arbiter last refused this node; "" when it did not */
 };
 
 struct replica {
