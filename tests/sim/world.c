@@ -22,7 +22,7 @@
 
 #define CALM_MS          1500u
 #define SETTLE_STEP_MS   20u
-#define SETTLE_BUDGET_MS 6000u /* after the load has stopped */
+#define SETTLE_BUDGET_MS 2000u /* after the load has stopped: G3 */
 #define READ_BUDGET_MS   5000u
 
 void world_fail(struct world *world, const char *promise, const char *format, ...)
