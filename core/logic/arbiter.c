@@ -48,30 +48,27 @@ static struct message arbiter_message(const struct arbiter *arbiter, uint8_t typ
     return message;
 }
 
-static struct bytes_view arbiter_encode_view(const struct arbiter *arbiter, const struct view *view)
+/* The answer to a member's Join. */
+static void arbiter_send_joined(struct arbiter *arbiter, const struct member *member, uint64_t link)
 {
-    uint8_t *bytes = arena_alloc(&arbiter->context->effects->arena, VIEW_BYTES_MAX);
-    struct bytes_writer writer = bytes_writer_init(bytes, VIEW_BYTES_MAX);
-    view_encode(view, &writer);
-    KV_CHECK(!writer.failed);
-    struct bytes_view encoded = {bytes, writer.len};
-    return encoded;
+    bool is_primary = arbiter->view.primary == member->node;
+    struct message message =
+        arbiter_message(arbiter, is_primary ? MESSAGE_JOINED_PRIMARY : MESSAGE_JOINED_SECONDARY);
+    message.body.joined.incarnation = member->incarnation;
+    message.body.joined.view = context_encode_view(arbiter->context, &arbiter->view);
+    context_send(arbiter->context, link, &message);
 }
 
 /* The view, as the answer to its Join when the member has joined with this view, or as Replicas. */
 static void arbiter_send_view(struct arbiter *arbiter, uint64_t node, uint64_t link)
 {
-    const struct view *view = &arbiter->view;
-    const struct member *member = view_find(view, node);
-    struct message message = arbiter_message(arbiter, MESSAGE_REPLICAS);
-    struct bytes_view encoded = arbiter_encode_view(arbiter, view);
-    if (member != NULL && member->joined == view->number) {
-        message.type = view->primary == node ? MESSAGE_JOINED_PRIMARY : MESSAGE_JOINED_SECONDARY;
-        message.body.joined.incarnation = member->incarnation;
-        message.body.joined.view = encoded;
-    } else {
-        message.body.replicas.view = encoded;
+    const struct member *member = view_find(&arbiter->view, node);
+    if (member != NULL && member->joined == arbiter->view.number) {
+        arbiter_send_joined(arbiter, member, link);
+        return;
     }
+    struct message message = arbiter_message(arbiter, MESSAGE_REPLICAS);
+    message.body.replicas.view = context_encode_view(arbiter->context, &arbiter->view);
     context_send(arbiter->context, link, &message);
 }
 
@@ -140,7 +137,7 @@ static struct view *arbiter_next(struct arbiter *arbiter)
 
 static void arbiter_write(struct arbiter *arbiter)
 {
-    struct bytes_view encoded = arbiter_encode_view(arbiter, &arbiter->next);
+    struct bytes_view encoded = context_encode_view(arbiter->context, &arbiter->next);
     struct effect *effect = effects_add(arbiter->context->effects, EFFECT_REGISTRY_WRITE);
     effect->as.registry_write.number = arbiter->next.number;
     effect->as.registry_write.bytes = encoded.at;
@@ -380,13 +377,7 @@ static void arbiter_on_join(struct arbiter *arbiter, uint64_t link, const struct
     }
     arbiter_hear(arbiter, join->sender, link);
     if (member != NULL && member->incarnation == join->body.join.incarnation) {
-        struct message answer = arbiter_message(arbiter, MESSAGE_JOINED_SECONDARY);
-        if (arbiter->view.primary == member->node) {
-            answer.type = MESSAGE_JOINED_PRIMARY;
-        }
-        answer.body.joined.incarnation = member->incarnation;
-        answer.body.joined.view = arbiter_encode_view(arbiter, &arbiter->view);
-        context_send(arbiter->context, link, &answer);
+        arbiter_send_joined(arbiter, member, link);
         return;
     }
     arbiter_add(arbiter, join);
@@ -534,7 +525,7 @@ static void arbiter_on_locate(struct arbiter *arbiter, uint64_t link, const stru
 {
     struct message answer = arbiter_message(arbiter, MESSAGE_LOCATED);
     answer.body.located.request = message->body.request.request;
-    answer.body.located.view = arbiter_encode_view(arbiter, &arbiter->view);
+    answer.body.located.view = context_encode_view(arbiter->context, &arbiter->view);
     context_send(arbiter->context, link, &answer);
 }
 

@@ -20,6 +20,16 @@ struct message context_message(const struct context *context, uint8_t type)
     return message;
 }
 
+struct bytes_view context_encode_view(struct context *context, const struct view *view)
+{
+    uint8_t *bytes = arena_alloc(&context->effects->arena, VIEW_BYTES_MAX);
+    struct bytes_writer writer = bytes_writer_init(bytes, VIEW_BYTES_MAX);
+    view_encode(view, &writer);
+    KV_CHECK(!writer.failed);
+    struct bytes_view encoded = {bytes, writer.len};
+    return encoded;
+}
+
 static struct effect *context_add_send(struct context *context, uint64_t link, uint32_t slices_len,
                                        struct kv_slice **ret_slices)
 {

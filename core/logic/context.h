@@ -51,6 +51,9 @@ void context_count(struct context *context, enum counter counter);
 /* A zeroed message of that type with cluster, view and sender filled in. */
 struct message context_message(const struct context *context, uint8_t type);
 
+/* The byte form of a view, in memory that lives as long as the step's effects. */
+struct bytes_view context_encode_view(struct context *context, const struct view *view);
+
 /* Encodes the message and adds a SEND. */
 void context_send(struct context *context, uint64_t link, const struct message *message);
 

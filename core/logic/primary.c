@@ -178,12 +178,8 @@ static void primary_drop_replicator(struct replica *replica, uint32_t place)
 
 static void primary_send_view(struct replica *replica, const struct replicator *replicator)
 {
-    uint8_t *bytes = arena_alloc(&replica->context->effects->arena, VIEW_BYTES_MAX);
-    struct bytes_writer writer = bytes_writer_init(bytes, VIEW_BYTES_MAX);
-    view_encode(&replica->view, &writer);
     struct message message = context_message(replica->context, MESSAGE_REPLICAS);
-    message.body.replicas.view.at = bytes;
-    message.body.replicas.view.len = writer.len;
+    message.body.replicas.view = context_encode_view(replica->context, &replica->view);
     context_send(replica->context, replicator->link, &message);
 }
 
