@@ -7,8 +7,10 @@
 #ifndef HOST_GUARD_PERSIST_H
 #define HOST_GUARD_PERSIST_H
 
+#include "host/isolate.h"
 #include "host/loader.h"
 #include "host/services.h"
+#include "logic/event.h"
 
 #include <stdbool.h>
 
@@ -18,9 +20,12 @@
 
 struct guard_persist;
 
-/* Calls create(). Borrows plugin and services, which must outlive it. */
+/* Calls create(). Borrows plugin and services, which must outlive it. isolate: run it in a child
+ * process (isolate.h), copied; NULL: in this one. */
 int32_t guard_persist_create(const struct loaded_plugin *plugin, struct services *services,
-                             const struct kv_setting *settings, struct guard_persist **ret_guard);
+                             const struct kv_setting *settings,
+                             const struct isolate_config *isolate,
+                             struct guard_persist **ret_guard);
 
 /* Opens the store; also again after guard_persist_close(). A failed one needs no close. */
 int32_t guard_persist_open(struct guard_persist *guard, struct kv_position *ret_position);
@@ -30,11 +35,21 @@ int32_t guard_persist_open(struct guard_persist *guard, struct kv_position *ret_
 bool guard_persist_can_load(const struct guard_persist *guard);
 int32_t guard_persist_load(struct guard_persist *guard, kv_emit_fn emit, void *ctx);
 
-/* KV_OK only when every record was stored. A record with RETRY or UNKNOWN gives KV_E_RETRY, a
- * refused one KV_E_REJECTED: in both cases the whole batch is to be repeated; the reason is kept
- * for the status. */
+/* With KV_PERSIST_RESET of the descriptor; without it nothing and KV_OK. Before any apply. */
+int32_t guard_persist_reset(struct guard_persist *guard);
+
+/* KV_OK when every record was stored or refused for good and the position is reached; the refused
+ * ones are told by ret_refusals, *ret_refusals_len of them, ascending, with their reasons; valid
+ * until the next call. A record with RETRY or UNKNOWN gives KV_E_RETRY: the whole batch is to be
+ * repeated; the reason is kept for the status. */
 int32_t guard_persist_apply(struct guard_persist *guard, const struct kv_record *records,
-                            uint32_t count, struct kv_position position);
+                            uint32_t count, struct kv_position position,
+                            const struct persist_refusal **ret_refusals,
+                            uint32_t *ret_refusals_len);
+
+/* With KV_PERSIST_GET of the descriptor; without it KV_E_REJECTED. Checks as in load(). */
+int32_t guard_persist_get(struct guard_persist *guard, const void *key, uint32_t key_len,
+                          kv_emit_fn emit, void *ctx);
 
 /* Nothing when it is not open. */
 void guard_persist_close(struct guard_persist *guard);

@@ -10,6 +10,7 @@
 
 #include "host/loader.h"
 #include "host/services.h"
+#include "logic/event.h"
 
 #include <stdbool.h>
 #include <uv.h>
@@ -28,8 +29,10 @@ struct persist_worker_events {
     /* The plugin refused its settings (is_create), or the store cannot be opened or read. Nothing
      * follows but on_stopped. */
     void (*on_failed)(void *ctx, bool is_create, int32_t status, const char *error);
-    /* Outcome of a batch; error is NULL with KV_OK. */
-    void (*on_applied)(void *ctx, uint64_t batch, int32_t status, const char *error);
+    /* Outcome of a batch; error is NULL with KV_OK. refusals: with KV_OK, the records that the
+     * store will never take, ascending; borrowed for the call. */
+    void (*on_applied)(void *ctx, uint64_t batch, int32_t status, const char *error,
+                       const struct persist_refusal *refusals, uint32_t refusals_len);
     /* The thread has ended, the store is closed, the instance destroyed. */
     void (*on_stopped)(void *ctx);
 };
@@ -40,6 +43,9 @@ struct persist_worker_batch {
     const struct kv_slice *slices; /* whole encoded records in each */
     uint32_t slices_len;
     uint32_t records_len;
+    bool reset;      /* first empty the store, if it cannot give its content back (no `load`) */
+    bool is_primary; /* a store in scope "shared" is written by the primary only: any other's batch
+                        is answered with KV_OK without a call of the plugin */
 };
 
 /* Starts the thread. plugin, services and settings are borrowed until on_stopped; events are

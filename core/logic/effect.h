@@ -14,6 +14,7 @@
 
 #include <kvnode/persist.h>
 #include <kvnode/transport.h>
+#include <stdbool.h>
 
 enum effect_kind {
     EFFECT_PERSIST = 1,    /* hand this batch to the store; one at a time */
@@ -39,6 +40,8 @@ struct effect {
             uint32_t slices_len;
             uint32_t records_len;
             uint64_t bytes;
+            bool reset;      /* before it: empty a store whose content the node does not know */
+            bool is_primary; /* the node is the primary now: the one that writes a shared store */
         } persist;
         struct {
             uint64_t link; /* links opened by the logic have bit 63 set, accepted ones have not */

@@ -23,6 +23,12 @@ enum event_kind {
     EVENT_LEAVE,            /* the process was asked to stop cleanly */
 };
 
+/* One record of a batch that the store will never take; the rest of the batch is stored. */
+struct persist_refusal {
+    uint32_t record;    /* of the batch, from 0 */
+    const char *reason; /* text for people; NULL or "": none was given */
+};
+
 struct event {
     enum event_kind kind;
     uint64_t now_ms; /* monotonic, never lower than in the event before */
@@ -46,6 +52,9 @@ struct event {
             uint64_t batch;
             int32_t status;    /* KV_OK for PERSISTED */
             const char *error; /* text for people, or NULL */
+            const struct persist_refusal
+                *refusals; /* PERSISTED: ascending by record, no two alike */
+            uint32_t refusals_len;
         } persist;
         struct {             /* REGISTRY_WRITTEN, REGISTRY_FAILED */
             uint64_t number; /* of the view in it */

@@ -22,7 +22,7 @@
 
 #define KV_ABI_MAGIC     0x4b564e44u /* "KVND" */
 #define KV_ABI_MAJOR     1
-#define KV_ABI_MINOR     0
+#define KV_ABI_MINOR     1
 
 #define KV_PLUGIN_SYMBOL "kv_plugin"
 

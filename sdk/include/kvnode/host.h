@@ -38,6 +38,11 @@ struct kv_host {
     /* The uv_loop_t that the node runs on, for plugins that asked for KV_HOST_LOOP; else NULL.
      * To be touched on the loop's thread only, which is the one that calls a transport. */
     void *loop;
+
+    /* ABI 1.1. From within apply(), on its thread: why records[record] of that call gets another
+     * result than KV_RESULT_STORED; UTF-8, copied. The reason of a KV_RESULT_REFUSED is given to
+     * the client whose update fails. Without it the last line logged with KV_LOG_ERROR counts. */
+    void (*reason)(void *ctx, uint32_t record, const char *text);
     /* tail: later minors append here */
 };
 
@@ -49,5 +54,6 @@ KV_ABI_OFFSET_(kv_host, resize, 40);
 KV_ABI_OFFSET_(kv_host, release, 48);
 KV_ABI_OFFSET_(kv_host, crc32c, 56);
 KV_ABI_OFFSET_(kv_host, loop, 64);
+KV_ABI_OFFSET_(kv_host, reason, 72);
 
 #endif

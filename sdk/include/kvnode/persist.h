@@ -11,6 +11,11 @@
  * process, each on a thread of its own: keep no globals. A function returns KV_OK or a KV_E_ code
  * of status.h; log an error's reason (kv_host.log, KV_LOG_ERROR) before returning it. Never calls
  * back into the host other than through kv_host and `emit`. Valid C99 and C++11.
+ *
+ * One store for several nodes (KV_PERSIST_SHARED): the plugin declares the string option `scope`,
+ * "own" by default. With "shared" the node calls apply() only while it is the primary, so the view
+ * in the position says whose write it is: the store must refuse a batch (KV_E_REJECTED) once it
+ * has taken one of a later view. load() may then see a state that the primary is changing.
  */
 #ifndef KVNODE_PERSIST_H
 #define KVNODE_PERSIST_H
@@ -21,6 +26,10 @@
 #define KV_PERSIST_LOAD    0x1ull /* load() gives back what was applied: fast restart */
 #define KV_PERSIST_ATOMIC  0x2ull /* a batch and its position are stored entirely or not at all */
 #define KV_PERSIST_DURABLE 0x4ull /* when apply() returns KV_OK the batch survives power loss */
+/* since ABI 1.1 */
+#define KV_PERSIST_RESET  0x8ull  /* reset() empties the store */
+#define KV_PERSIST_GET    0x10ull /* get() gives one key's state back */
+#define KV_PERSIST_SHARED 0x20ull /* an option `scope`; see "One store for several nodes" */
 
 /* The place of an update in the one total order; (0, 0) is "nothing yet". Compare view first. */
 struct kv_position {
@@ -79,7 +88,13 @@ struct kv_persist_ops {
      * back behind the position: a store without atomic batches skips a batch whose position it has
      * reached. records and results are borrowed for the call. results: count
      * entries, all KV_RESULT_STORED at the call; change those that differ. KV_OK: look at results.
-     * Any other code: nothing is known to be stored; the node tries again. */
+     * Any other code: nothing is known to be stored; the node tries again.
+     *
+     * KV_RESULT_REFUSED, with KV_OK: that record is not stored, all others and the position are.
+     * The update fails everywhere: a later record restores what its key had before. Give the
+     * reason with kv_host.reason. A record that the node cannot take back (a repair of its own, a
+     * pair of another node's content) is tried again, later and later, when it is refused.
+     * KV_RESULT_RETRY, KV_RESULT_UNKNOWN: the node repeats the whole batch. */
     int32_t (*apply)(void *self, const struct kv_record *records, uint32_t count,
                      struct kv_position position, uint32_t *results);
 
@@ -88,6 +103,16 @@ struct kv_persist_ops {
 
     /* Frees the instance. NULL is not passed. */
     void (*destroy)(void *self);
+
+    /* ABI 1.1. With KV_PERSIST_RESET, else NULL: forgets all records and the position, as in a new
+     * store. Called after open and before any apply, when another node's content is going to be
+     * written and this node cannot know what the store holds (there is no load). Idempotent. */
+    int32_t (*reset)(void *self);
+
+    /* ABI 1.1. With KV_PERSIST_GET, else NULL: emits the state of one key as load() would, with its
+     * position; KV_E_NOT_FOUND when the store has no such key. Any time between open and close. For
+     * tools and checks: a node answers reads from its memory. */
+    int32_t (*get)(void *self, const void *key, uint32_t key_len, kv_emit_fn emit, void *ctx);
     /* tail: later minors append here */
 };
 
@@ -101,5 +126,7 @@ KV_ABI_OFFSET_(kv_persist_ops, load, 16);
 KV_ABI_OFFSET_(kv_persist_ops, apply, 24);
 KV_ABI_OFFSET_(kv_persist_ops, close, 32);
 KV_ABI_OFFSET_(kv_persist_ops, destroy, 40);
+KV_ABI_OFFSET_(kv_persist_ops, reset, 48);
+KV_ABI_OFFSET_(kv_persist_ops, get, 56);
 
 #endif
