@@ -139,9 +139,13 @@ static void answer_view(struct kv_client *client, struct request *request, const
     request_answer(client, request, &answer);
 }
 
-static void answer_failed(struct kv_client *client, struct request *request, uint8_t reason)
+static void answer_failed(struct kv_client *client, struct request *request,
+                          const struct message *message)
 {
-    request_fail(client, request, KV_E_TIMEOUT, "%s", message_fail_text(reason));
+    uint8_t reason = message->body.operation_failed.reason;
+    char text[CLIENT_REASON_MAX];
+    request_reason(message_fail_text(reason), message->body.operation_failed.text, text);
+    request_fail(client, request, reason == FAIL_REFUSED ? KV_E_REFUSED : KV_E_TIMEOUT, "%s", text);
 }
 
 /* ---- dispatch ---- */
@@ -232,11 +236,12 @@ static bool answer_give(struct kv_client *client, struct request *request,
         return true;
     }
     case MESSAGE_OPERATION_FAILED:
-        answer_failed(client, request, message->body.operation_failed.reason);
+        answer_failed(client, request, message);
         return true;
     case MESSAGE_OPERATION_REJECTED:
         request_refused(client, request, message->body.operation_rejected.reason,
-                        message->body.operation_rejected.retry_after_ms);
+                        message->body.operation_rejected.retry_after_ms,
+                        message->body.operation_rejected.text);
         return true;
     case MESSAGE_GET_RESULT:
         answer_get(client, request, message);

@@ -65,6 +65,8 @@ struct kv_client {
     size_t scratch_capacity;
     struct arena arena; /* of the answer being given */
     char reason[CLIENT_REASON_MAX];
+    uint8_t reject; /* of the last refusal: enum reject_reason, and what the node said of it */
+    char reject_text[CLIENT_REASON_MAX];
 
     bool is_closing;
     bool is_stopping; /* the requests are answered, the transports are being stopped */

@@ -248,19 +248,30 @@ void request_expire(struct kv_client *client, struct request *request)
                      request->peer->name,
                      request_changes(request) ? "; it may have been executed" : "");
     } else if (request->reject != 0) {
-        request_fail(client, request, KV_E_REJECTED, "%s", message_reject_text(request->reject));
+        bool is_last = request->reject == client->reject;
+        request_fail(client, request, KV_E_REJECTED, "%s",
+                     is_last ? client->reject_text : message_reject_text(request->reject));
     } else {
         request_fail_unreachable(client, request);
     }
 }
 
+void request_reason(const char *reason, struct bytes_view text, char *ret_reason)
+{
+    snprintf(ret_reason, CLIENT_REASON_MAX, "%s%s%.*s", reason, text.len == 0 ? "" : ": ",
+             (int)text.len, text.len == 0 ? "" : (const char *)text.at);
+}
+
 void request_refused(struct kv_client *client, struct request *request, uint8_t reason,
-                     uint32_t retry_after_ms)
+                     uint32_t retry_after_ms, struct bytes_view text)
 {
     request->retry_after_ms = retry_after_ms;
+    request_reason(message_reject_text(reason), text, client->reject_text);
+    client->reject = reason;
     bool is_for_view =
         reason == REJECT_NOT_PRIMARY || reason == REJECT_NOT_READY || reason == REJECT_LEAVING;
-    bool is_passing = reason == REJECT_OVERLOADED || reason == REJECT_MIN_IN_SYNC;
+    bool is_passing =
+        reason == REJECT_OVERLOADED || reason == REJECT_MIN_IN_SYNC || reason == REJECT_STORE;
     if (request->kind == REQUEST_LEAVE || (!is_for_view && !is_passing)) {
         int32_t status = KV_E_REJECTED;
         if (request->kind == REQUEST_LEAVE && reason == REJECT_NOT_FOUND) {
@@ -269,7 +280,7 @@ void request_refused(struct kv_client *client, struct request *request, uint8_t 
             status = KV_E_TOO_LARGE;
         }
         request->queue->is_probing = false;
-        request_fail(client, request, status, "%s", message_reject_text(reason));
+        request_fail(client, request, status, "%s", client->reject_text);
         return;
     }
     uint64_t pause_ms = retry_after_ms != 0 ? retry_after_ms : REQUEST_HOLD_MS;

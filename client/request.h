@@ -6,6 +6,8 @@
 #ifndef CLIENT_REQUEST_H
 #define CLIENT_REQUEST_H
 
+#include "base/bytes.h"
+
 #include "list.h"
 #include "wheel.h"
 
@@ -83,7 +85,10 @@ void request_expire(struct kv_client *client, struct request *request);
 
 /* The node refused it: sees to it that it is tried again, or answers it. */
 void request_refused(struct kv_client *client, struct request *request, uint8_t reason,
-                     uint32_t retry_after_ms);
+                     uint32_t retry_after_ms, struct bytes_view text);
+
+/* Joins a reason and what the node said of it, in CLIENT_REASON_MAX bytes. */
+void request_reason(const char *reason, struct bytes_view text, char *ret_reason);
 
 /* True when executing it twice could be told from executing it once. */
 bool request_changes(const struct request *request);

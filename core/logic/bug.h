@@ -26,7 +26,13 @@
     X(double_answer, "an update is answered twice")                                        \
     X(lose_waiting, "a request that waits is dropped")                                     \
     X(registry_late, "a view is told before it is durable")                                \
-    X(persist_skip_failed, "a batch whose persisting failed counts as stored")
+    X(persist_skip_failed, "a batch whose persisting failed counts as stored")             \
+    X(forget_undo, "an update that a store refuses fails and is not undone")               \
+    X(show_failed, "readers may see a failed update before its undo")                      \
+    X(forget_refusal, "a secondary tells that a batch is durable, not what it refused")    \
+    X(undo_over_newer, "an undo overwrites a newer update of its key")                     \
+    X(undo_to_void, "an undo brings back a value that failed itself")                      \
+    X(keep_refused, "content that the store refused stays in memory")
 
 #ifdef KV_WITH_BUGS
 

@@ -92,15 +92,23 @@ void context_close_link(struct context *context, uint64_t link)
     }
 }
 
-void context_reject(struct context *context, uint64_t link, uint64_t request, uint8_t reason,
-                    uint32_t retry_after_ms)
+void context_reject_with(struct context *context, uint64_t link, uint64_t request, uint8_t reason,
+                         uint32_t retry_after_ms, const char *text)
 {
     struct message answer = context_message(context, MESSAGE_OPERATION_REJECTED);
     answer.body.operation_rejected.request = request;
     answer.body.operation_rejected.reason = reason;
     answer.body.operation_rejected.retry_after_ms = retry_after_ms;
+    answer.body.operation_rejected.text.at = (const uint8_t *)text;
+    answer.body.operation_rejected.text.len = strlen(text);
     context_count(context, COUNTER_requests_rejected);
     context_send(context, link, &answer);
+}
+
+void context_reject(struct context *context, uint64_t link, uint64_t request, uint8_t reason,
+                    uint32_t retry_after_ms)
+{
+    context_reject_with(context, link, request, reason, retry_after_ms, "");
 }
 
 uint64_t context_earlier(uint64_t a_ms, uint64_t b_ms)

@@ -23,6 +23,9 @@
     X(transfer_pieces)                                                                            \
     X(operations_acknowledged)                                                                    \
     X(operations_failed)                                                                          \
+    X(operations_refused) /* ... of these, by a store, for good */                                \
+    X(operations_undone)  /* records that make up for them */                                     \
+    X(records_refused)    /* by this node's store, for good, as a secondary */                    \
     X(requests_rejected)                                                                          \
     X(reads_answered)                                                                             \
     X(persist_batches)                                                                            \
@@ -68,7 +71,9 @@ uint64_t context_open_link(struct context *context, const char *uri);
 /* Adds a CLOSE_LINK; 0 is fine. */
 void context_close_link(struct context *context, uint64_t link);
 
-/* Answers to a client's request. */
+/* Answers to a client's request; text: more of the reason, TEXT_MAX bytes of it. */
+void context_reject_with(struct context *context, uint64_t link, uint64_t request, uint8_t reason,
+                         uint32_t retry_after_ms, const char *text);
 void context_reject(struct context *context, uint64_t link, uint64_t request, uint8_t reason,
                     uint32_t retry_after_ms);
 

@@ -23,6 +23,9 @@
 #define WINDOW_BYTES_MAX    (16u * 1024u * 1024u)
 #define WINDOW_PIECES_MAX   4u /* of these, pieces of a transfer */
 
+/* Refusals told in one SnapshotAck. */
+#define ACK_REFUSALS_MAX 256u
+
 /* One batch for the persistence plugin. */
 #define PERSIST_RECORDS_MAX 16384u
 #define PERSIST_BYTES_MAX   (8u * 1024u * 1024u)
@@ -32,6 +35,9 @@
 #define PERSIST_RECORDS_MIN         64u
 #define PERSIST_RECORDS_FIRST       512u
 #define BATCHES_PER_REPLICA_TIMEOUT 8u
+
+/* The longest pause before a failed batch is handed over again. */
+#define PERSIST_RETRY_MS_MAX 500u
 
 /* Requests that arrive before the node knows its role, or whose position is not reached yet. */
 #define WAITING_REQUESTS_MAX 1024u

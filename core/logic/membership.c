@@ -154,10 +154,33 @@ static const struct member *membership_self(const struct replica *replica, const
 static uint64_t membership_next_backoff_ms(const struct replica *replica)
 {
     uint64_t backoff_ms = 2 * replica->membership.backoff_ms;
+    uint64_t most_ms = replica->refused[0] == '\0' ? REJOIN_BACKOFF_MS_MAX : REFUSED_BACKOFF_MS_MAX;
     if (backoff_ms == 0) {
         return replica->context->config->retransmit_ms;
     }
-    return backoff_ms < REJOIN_BACKOFF_MS_MAX ? backoff_ms : REJOIN_BACKOFF_MS_MAX;
+    return backoff_ms < most_ms ? backoff_ms : most_ms;
+}
+
+/* Out of the view: it begins anew, as another incarnation, unless it wanted to go. */
+static void membership_start_over(struct replica *replica)
+{
+    struct membership *membership = &replica->membership;
+    membership->joined = false;
+    membership->incarnation++;
+    membership->next_ms = replica->context->now_ms + membership->backoff_ms;
+    membership->backoff_ms = membership_next_backoff_ms(replica);
+}
+
+void membership_rejoin(struct replica *replica)
+{
+    if (!replica->membership.joined) {
+        return;
+    }
+    if (replica->membership.backoff_ms == 0) {
+        replica->membership.backoff_ms = membership_next_backoff_ms(replica);
+    }
+    membership_start_over(replica);
+    membership_become(replica, NULL);
 }
 
 static void membership_install(struct replica *replica, const struct view *view)
@@ -189,11 +212,7 @@ static void membership_install(struct replica *replica, const struct view *view)
     context_count(context, COUNTER_views_installed);
     membership_note_view(replica);
     if (self == NULL) {
-        /* Taken out: it begins anew, as another incarnation, unless it wanted to go. */
-        membership->joined = false;
-        membership->incarnation++;
-        membership->next_ms = context->now_ms + membership->backoff_ms;
-        membership->backoff_ms = membership_next_backoff_ms(replica);
+        membership_start_over(replica);
     } else if (!membership->joined) {
         membership->joined = true;
         membership->ever_joined = true;
@@ -201,6 +220,7 @@ static void membership_install(struct replica *replica, const struct view *view)
     }
     if (self != NULL && self->state == MEMBER_IN_SYNC) {
         membership->backoff_ms = 0;
+        replica->refused[0] = '\0';
     }
     membership_become(replica, view_find(&replica->view, self == NULL ? 0 : self->node));
 }

@@ -24,6 +24,9 @@ void membership_start(struct replica *replica);
 /* JoinedPrimary, JoinedSecondary, JoinRejected, Replicas, and a Leave from the arbiter. */
 void membership_on_message(struct replica *replica, const struct message *message);
 
+/* Gives the session up and joins anew, after a pause that doubles up to REFUSED_BACKOFF_MS_MAX. */
+void membership_rejoin(struct replica *replica);
+
 /* Leaves the view cleanly, and then, with stops, ends the process. */
 void membership_leave(struct replica *replica, bool stops);
 

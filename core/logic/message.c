@@ -67,14 +67,15 @@ static size_t message_body_size(const struct message *message)
     case MESSAGE_LEAVE:
         return 8 + message_view_size(message->body.leave.name);
     case MESSAGE_HEARTBEAT:
-    case MESSAGE_SNAPSHOT_ACK:
     case MESSAGE_OPERATION_ACK:
         return 24;
+    case MESSAGE_SNAPSHOT_ACK:
+        return 8 + 8 + 8 + 8 + 4 + message->body.snapshot_ack.refusals.len;
     case MESSAGE_CAUGHT_UP:
     case MESSAGE_SUSPECT:
         return 16;
     case MESSAGE_SNAPSHOT:
-        return 8 + 8 + 8 + 1 + 16 + 8 + 8 + 4 +
+        return 8 + 8 + 8 + 8 + 1 + 16 + 8 + 8 + 4 +
                (message->body.snapshot.records.at == NULL ? 0 : message->body.snapshot.records.len);
     case MESSAGE_INSERT:
         return 8 + 4 + message_view_size(message->body.operation.key) +
@@ -89,9 +90,11 @@ static size_t message_body_size(const struct message *message)
     case MESSAGE_LOCATE:
         return 8;
     case MESSAGE_OPERATION_FAILED:
-        return 8 + 1;
+        return 8 + 1 +
+               message_view_size(message_cut(message->body.operation_failed.text, TEXT_MAX));
     case MESSAGE_OPERATION_REJECTED:
-        return 8 + 1 + 4;
+        return 8 + 1 + 4 +
+               message_view_size(message_cut(message->body.operation_rejected.text, TEXT_MAX));
     case MESSAGE_GET_RESULT:
         return 8 + 1 + 16 + message_view_size(message->body.get_result.value);
     case MESSAGE_SCAN_RESULT:
@@ -111,6 +114,30 @@ static size_t message_body_size(const struct message *message)
 size_t message_size(const struct message *message)
 {
     return MESSAGE_HEADER_BYTES + message_body_size(message);
+}
+
+/* --- refusals --- */
+
+size_t message_refusal_size(const struct message_refusal *refusal)
+{
+    return 8 + message_view_size(message_cut(refusal->text, TEXT_MAX));
+}
+
+void message_write_refusal(struct bytes_writer *writer, const struct message_refusal *refusal)
+{
+    bytes_write_u64(writer, refusal->index);
+    struct bytes_view text = message_cut(refusal->text, TEXT_MAX);
+    bytes_write_view(writer, text.at, text.len);
+}
+
+bool message_read_refusal(struct bytes_reader *reader, struct message_refusal *ret_refusal)
+{
+    ret_refusal->index = bytes_read_u64(reader);
+    ret_refusal->text = bytes_read_view(reader);
+    if (ret_refusal->text.len > TEXT_MAX) {
+        reader->failed = true;
+    }
+    return !reader->failed;
 }
 
 /* --- encode --- */
@@ -176,6 +203,7 @@ static void message_encode_snapshot(const struct message *message, struct bytes_
     bytes_write_u64(writer, message->body.snapshot.session);
     bytes_write_u64(writer, message->body.snapshot.seq);
     bytes_write_u64(writer, message->body.snapshot.committed);
+    bytes_write_u64(writer, message->body.snapshot.refusals);
     bytes_write_u8(writer, message->body.snapshot.kind);
     bytes_write_u64(writer, message->body.snapshot.as_of.view);
     bytes_write_u64(writer, message->body.snapshot.as_of.index);
@@ -193,6 +221,10 @@ static void message_encode_snapshot_ack(const struct message *message, struct by
     bytes_write_u64(writer, message->body.snapshot_ack.session);
     bytes_write_u64(writer, message->body.snapshot_ack.received);
     bytes_write_u64(writer, message->body.snapshot_ack.durable);
+    bytes_write_u64(writer, message->body.snapshot_ack.refusals_first);
+    bytes_write_u32(writer, message->body.snapshot_ack.refusals_len);
+    bytes_write(writer, message->body.snapshot_ack.refusals.at,
+                message->body.snapshot_ack.refusals.len);
 }
 
 static void message_encode_request(const struct message *message, struct bytes_writer *writer)
@@ -258,11 +290,13 @@ static void message_encode_answer(const struct message *message, struct bytes_wr
     case MESSAGE_OPERATION_FAILED:
         bytes_write_u64(writer, message->body.operation_failed.request);
         bytes_write_u8(writer, message->body.operation_failed.reason);
+        message_write_view(writer, message_cut(message->body.operation_failed.text, TEXT_MAX));
         break;
     case MESSAGE_OPERATION_REJECTED:
         bytes_write_u64(writer, message->body.operation_rejected.request);
         bytes_write_u8(writer, message->body.operation_rejected.reason);
         bytes_write_u32(writer, message->body.operation_rejected.retry_after_ms);
+        message_write_view(writer, message_cut(message->body.operation_rejected.text, TEXT_MAX));
         break;
     case MESSAGE_GET_RESULT:
         bytes_write_u64(writer, message->body.get_result.request);
@@ -436,6 +470,7 @@ static void message_decode_snapshot(struct bytes_reader *reader, struct message 
     message->body.snapshot.session = bytes_read_u64(reader);
     message->body.snapshot.seq = seq = bytes_read_u64(reader);
     message->body.snapshot.committed = bytes_read_u64(reader);
+    message->body.snapshot.refusals = bytes_read_u64(reader);
     uint8_t kind = message_read_range(reader, SNAPSHOT_BEGIN, SNAPSHOT_PROBE);
     message->body.snapshot.kind = kind;
     message->body.snapshot.as_of.view = bytes_read_u64(reader);
@@ -460,6 +495,18 @@ static void message_decode_snapshot_ack(struct bytes_reader *reader, struct mess
     message->body.snapshot_ack.durable = bytes_read_u64(reader);
     if (message->body.snapshot_ack.received < message->body.snapshot_ack.durable) {
         reader->failed = true;
+    }
+    message->body.snapshot_ack.refusals_first = bytes_read_u64(reader);
+    uint32_t count = bytes_read_u32(reader);
+    message->body.snapshot_ack.refusals_len = count;
+    message->body.snapshot_ack.refusals.at = reader->at;
+    message->body.snapshot_ack.refusals.len = reader->left;
+    if (count > ACK_REFUSALS_MAX) {
+        reader->failed = true;
+    }
+    struct message_refusal refusal;
+    while (count > 0 && message_read_refusal(reader, &refusal)) {
+        count--;
     }
 }
 
@@ -504,7 +551,7 @@ static void message_decode_status_result(struct bytes_reader *reader, struct mes
     message->body.status_result.request = bytes_read_u64(reader);
     message->body.status_result.role = message_read_range(reader, ROLE_JOINING, ROLE_ARBITER);
     message->body.status_result.persist_state =
-        message_read_range(reader, PERSIST_LOADING, PERSIST_RETRYING);
+        message_read_range(reader, PERSIST_LOADING, PERSIST_REFUSING);
     message->body.status_result.position = message_read_position(reader);
     message->body.status_result.durable_index = bytes_read_u64(reader);
     message->body.status_result.committed_index = bytes_read_u64(reader);
@@ -555,12 +602,14 @@ static void message_decode_answer(struct bytes_reader *reader, struct message *m
     case MESSAGE_OPERATION_FAILED:
         message->body.operation_failed.request = bytes_read_u64(reader);
         message->body.operation_failed.reason =
-            message_read_range(reader, FAIL_TIMEOUT, FAIL_STOPPED);
+            message_read_range(reader, FAIL_TIMEOUT, FAIL_REFUSED);
+        message->body.operation_failed.text = message_read_text(reader, TEXT_MAX);
         break;
     case MESSAGE_OPERATION_REJECTED:
         message->body.operation_rejected.request = bytes_read_u64(reader);
         message->body.operation_rejected.reason = message_read_range(reader, 1, REJECT_LAST);
         message->body.operation_rejected.retry_after_ms = bytes_read_u32(reader);
+        message->body.operation_rejected.text = message_read_text(reader, TEXT_MAX);
         break;
     case MESSAGE_GET_RESULT:
         message_decode_get_result(reader, message);

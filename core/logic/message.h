@@ -75,13 +75,15 @@ enum reject_reason {
     REJECT_IS_PRIMARY = 12,    /* the primary cannot be asked to leave */
     REJECT_DATA_LOST = 13,     /* the primary came back with an empty or incomplete store */
     REJECT_NEWER_DATA = 14,    /* the node's data is of a later view than the arbiter's */
+    REJECT_STORE = 15,         /* the primary's store has taken nothing for operation_timeout */
 };
-#define REJECT_LAST REJECT_NEWER_DATA /* decoding refuses what is above */
+#define REJECT_LAST REJECT_STORE /* decoding refuses what is above */
 
 /* reason of an OperationFailed */
 enum fail_reason {
     FAIL_TIMEOUT = 1, /* not durable everywhere in time; it may still become so */
     FAIL_STOPPED = 2, /* the node stopped being primary or is stopping */
+    FAIL_REFUSED = 3, /* a store refuses it for good: it is undone everywhere */
 };
 
 /* persist_state of a StatusResult */
@@ -89,6 +91,8 @@ enum persist_state {
     PERSIST_LOADING = 1,
     PERSIST_OK = 2,
     PERSIST_RETRYING = 3, /* the last batch failed and is being repeated */
+    PERSIST_HANGING = 4,  /* it has not answered for operation_timeout_ms */
+    PERSIST_REFUSING = 5, /* it refuses what the cluster holds: the node cannot be in sync */
 };
 
 /* role of a StatusResult */
@@ -148,10 +152,11 @@ struct message {
             uint64_t joined;
         } member;
         struct {
-            uint64_t session; /* member.joined */
-            uint64_t seq;     /* from 0 in each session; 0 for COMMIT and PROBE */
-            uint64_t committed;
-            uint8_t kind; /* enum snapshot_kind */
+            uint64_t session;   /* member.joined */
+            uint64_t seq;       /* from 0 in each session; 0 for COMMIT and PROBE */
+            uint64_t committed; /* readers may see the state at this index; here */
+            uint64_t refusals;  /* how many of the session's refusals the primary has dealt with */
+            uint8_t kind;       /* enum snapshot_kind */
             struct kv_position as_of;
             uint64_t low; /* PIECE only, else 0 */
             uint64_t high;
@@ -162,6 +167,12 @@ struct message {
             uint64_t session;
             uint64_t received; /* every seq below is received */
             uint64_t durable;  /* every seq below is in this node's store; <= received */
+            /* What the store refused for good: numbered from 0 in each session, told until the
+             * primary has dealt with it. Whatever was refused of a seq below durable is in here or
+             * dealt with. */
+            uint64_t refusals_first;    /* number of the first one */
+            uint32_t refusals_len;      /* at most ACK_REFUSALS_MAX */
+            struct bytes_view refusals; /* to the message's end; message_read_refusal() */
         } snapshot_ack;
         struct { /* INSERT, REMOVE (value unused), GET (value unused) */
             uint64_t request;
@@ -186,12 +197,14 @@ struct message {
         } operation_ack;
         struct {
             uint64_t request;
-            uint8_t reason; /* enum fail_reason */
+            uint8_t reason;         /* enum fail_reason */
+            struct bytes_view text; /* more of it for people, or "" */
         } operation_failed;
         struct {
             uint64_t request;
             uint8_t reason;          /* enum reject_reason */
             uint32_t retry_after_ms; /* 0: not by waiting alone */
+            struct bytes_view text;  /* more of it for people, or "" */
         } operation_rejected;
         struct {
             uint64_t request;
@@ -246,6 +259,19 @@ size_t message_encode(const struct message *message, uint8_t *at, size_t capacit
  * cluster, view and sender are set. On another failure *ret_message is undefined. */
 int32_t message_decode(const void *bytes, size_t len, struct message *ret_message);
 
+/* One refusal of a SnapshotAck: index of the record in the log, reason for people ("": none). */
+struct message_refusal {
+    uint64_t index;
+    struct bytes_view text; /* at most TEXT_MAX bytes */
+};
+
+/* Bytes of its form, and writing it there. */
+size_t message_refusal_size(const struct message_refusal *refusal);
+void message_write_refusal(struct bytes_writer *writer, const struct message_refusal *refusal);
+
+/* Takes one off the reader of snapshot_ack.refusals; the reader fails at its end. */
+bool message_read_refusal(struct bytes_reader *reader, struct message_refusal *ret_refusal);
+
 /* "Snapshot", "OperationAck"; "?" for no type. Static text. */
 const char *message_type_name(uint8_t type);
 
@@ -256,7 +282,7 @@ const char *message_fail_text(uint8_t reason);
 /* "primary", "secondary", "candidate", "joining", "arbiter". */
 const char *message_role_name(uint8_t role);
 
-/* "ok", "loading", "retrying". */
+/* "ok", "loading", "retrying", "hanging", "refusing". */
 const char *message_persist_state_name(uint8_t state);
 
 #endif

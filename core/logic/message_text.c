@@ -66,6 +66,8 @@ const char *message_reject_text(uint8_t reason)
         return "the primary's store is empty or incomplete";
     case REJECT_NEWER_DATA:
         return "the node's data is newer than the arbiter's view";
+    case REJECT_STORE:
+        return "the primary's store takes no updates at the moment";
     default:
         return "unknown reason";
     }
@@ -78,6 +80,8 @@ const char *message_fail_text(uint8_t reason)
         return "not durable everywhere in time";
     case FAIL_STOPPED:
         return "the node stopped being primary";
+    case FAIL_REFUSED:
+        return "refused by a store, and undone";
     default:
         return "unknown reason";
     }
@@ -110,6 +114,10 @@ const char *message_persist_state_name(uint8_t state)
         return "ok";
     case PERSIST_RETRYING:
         return "retrying";
+    case PERSIST_HANGING:
+        return "hanging";
+    case PERSIST_REFUSING:
+        return "refusing";
     default:
         return "?";
     }

@@ -286,10 +286,49 @@ static void node_on_loaded(struct node *node, const struct event *event)
     membership_start(replica);
 }
 
+static void node_on_persist_failed(struct node *node, const struct event *event, const char *error)
+{
+    struct persister *persister = &node->replica->persister;
+    if (persister_on_failed(persister, &node->context, event->as.persist.batch, error) &&
+        (persister->failures & (persister->failures - 1)) == 0) { /* told less and less often */
+        effects_note(
+            node->context.effects, NOTE_WARN, "persist-failed batch=%llu attempts=%u reason=\"%s\"",
+            (unsigned long long)event->as.persist.batch, persister->failures, persister->error);
+    }
+}
+
+/* Records that the store will never take. False: nobody can do anything about one of them but try
+ * again; the batch then counts as failed. */
+static bool node_on_refused(struct node *node, const struct event *event)
+{
+    struct replica *replica = node->replica;
+    uint32_t len = event->as.persist.refusals_len;
+    if (len == 0 || !persister_is_in_flight(&replica->persister, event->as.persist.batch)) {
+        return true;
+    }
+    struct refused *refused = arena_alloc(&node->context.effects->arena, len * sizeof(*refused));
+    for (uint32_t i = 0; i < len; i++) {
+        persister_find(&replica->persister, event->as.persist.refusals[i].record, replica->log,
+                       &refused[i]);
+        refused[i].reason = event->as.persist.refusals[i].reason;
+    }
+    bool is_done = replica->role == ROLE_PRIMARY ? primary_on_refused(replica, refused, len)
+                                                 : secondary_on_refused(replica, refused, len);
+    if (!is_done) {
+        const char *reason = refused[0].reason;
+        bool has_reason = reason != NULL && reason[0] != '\0';
+        node_on_persist_failed(node, event, has_reason ? reason : "the store refuses a record");
+    }
+    return is_done;
+}
+
 static void node_on_persisted(struct node *node, const struct event *event)
 {
     struct replica *replica = node->replica;
     struct persist_done done;
+    if (!node_on_refused(node, event)) {
+        return;
+    }
     bool was_failing = replica->persister.error[0] != '\0';
     if (!persister_on_persisted(&replica->persister, event->as.persist.batch, replica->log,
                                 &done)) {
@@ -303,20 +342,6 @@ static void node_on_persisted(struct node *node, const struct event *event)
         primary_on_persisted(replica, &done);
     } else {
         secondary_on_persisted(replica, &done);
-    }
-}
-
-static void node_on_persist_failed(struct node *node, const struct event *event)
-{
-    struct replica *replica = node->replica;
-    if (BUG(persist_skip_failed)) {
-        node_on_persisted(node, event);
-        return;
-    }
-    if (persister_on_failed(&replica->persister, &node->context, event->as.persist.batch,
-                            event->as.persist.error)) {
-        effects_note(node->context.effects, NOTE_WARN, "persist-failed batch=%llu reason=\"%s\"",
-                     (unsigned long long)event->as.persist.batch, replica->persister.error);
     }
 }
 
@@ -422,7 +447,11 @@ void node_step(struct node *node, const struct event *event, struct effects *eff
         node_on_persisted(node, event);
         break;
     case EVENT_PERSIST_FAILED:
-        node_on_persist_failed(node, event);
+        if (BUG(persist_skip_failed)) {
+            node_on_persisted(node, event);
+        } else {
+            node_on_persist_failed(node, event, event->as.persist.error);
+        }
         break;
     case EVENT_REGISTRY_WRITTEN:
         arbiter_on_written(node->arbiter, event->as.registry.number);
@@ -487,7 +516,7 @@ void node_observe(const struct node *node, struct node_state *ret_state)
     ret_state->keys = store_len(replica->store);
     ret_state->digest = store_digest(replica->store);
     ret_state->serves_reads = replica_serves_reads(replica);
-    ret_state->operations_waiting = (uint32_t)replica->primary.operations_waiting;
+    ret_state->operations_waiting = (uint32_t)replica->primary.operations.waiting;
     ret_state->requests_waiting = replica->role_waiting.len + replica->index_waiting.len;
     ret_state->log_records = log_len(replica->log);
     ret_state->log_bytes = log_bytes(replica->log);

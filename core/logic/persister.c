@@ -3,6 +3,7 @@
 #include "base/alloc.h"
 #include "base/check.h"
 #include "logic/bug.h"
+#include "logic/record.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -184,6 +185,11 @@ static void persister_emit(struct persister *persister, struct context *context)
             effect->as.persist.position = (struct kv_position){0, 0};
         }
     }
+    effect->as.persist.reset = !persister->was_told;
+    effect->as.persist.is_primary = persister->is_primary;
+    if (persister->failures == 0) {
+        persister->since_ms = context->now_ms;
+    }
     persister->emitted_ms = context->now_ms;
     persister->emitted_len = effect->as.persist.records_len;
     persister->measured = false;
@@ -226,10 +232,37 @@ void persister_pump(struct persister *persister, struct context *context)
     }
 }
 
+bool persister_is_in_flight(const struct persister *persister, uint64_t batch)
+{
+    return persister->in_flight > 0 && !persister->failed && batch == persister->batch;
+}
+
+void persister_find(const struct persister *persister, uint32_t number, const struct log *log,
+                    struct refused *ret_refused)
+{
+    uint32_t place = 0;
+    const struct persist_job *job = persister_job(persister, place);
+    while (number >= job->count) {
+        KV_CHECK(place + 1 < persister->in_flight);
+        number -= job->count;
+        job = persister_job(persister, ++place);
+    }
+    ret_refused->index = 0;
+    if (job->log != NULL) {
+        ret_refused->record = log_get(job->log, job->first + number);
+        ret_refused->index = job->log == log ? job->first + number : 0;
+        return;
+    }
+    struct bytes_reader reader = bytes_reader_init(job->bytes, job->len);
+    for (uint32_t i = 0; i <= number; i++) {
+        KV_CHECK(record_decode(&reader, &ret_refused->record));
+    }
+}
+
 bool persister_on_persisted(struct persister *persister, uint64_t batch, const struct log *log,
                             struct persist_done *ret_done)
 {
-    if (persister->in_flight == 0 || persister->failed || batch != persister->batch) {
+    if (!persister_is_in_flight(persister, batch)) {
         return false;
     }
     struct persist_done done = {0, 0};
@@ -240,19 +273,32 @@ bool persister_on_persisted(struct persister *persister, uint64_t batch, const s
         persister_drop_first(persister);
     }
     persister->error[0] = '\0';
+    persister->failures = 0;
+    persister->was_told = true;
     persister->stored = persister->offered;
     *ret_done = done;
     return true;
 }
 
+/* Doubles with each failure; the first pauses are short, as most failures are. */
+static uint64_t persister_pause_ms(const struct persister *persister, const struct context *context)
+{
+    uint64_t pause_ms = context->config->retransmit_ms;
+    for (uint32_t i = 0; i < persister->failures && pause_ms < PERSIST_RETRY_MS_MAX; i++) {
+        pause_ms *= 2;
+    }
+    return pause_ms < PERSIST_RETRY_MS_MAX ? pause_ms : PERSIST_RETRY_MS_MAX;
+}
+
 bool persister_on_failed(struct persister *persister, struct context *context, uint64_t batch,
                          const char *error)
 {
-    if (persister->in_flight == 0 || persister->failed || batch != persister->batch) {
+    if (!persister_is_in_flight(persister, batch)) {
         return false;
     }
     persister->failed = true;
-    persister->retry_ms = context->now_ms + context->config->retransmit_ms;
+    persister->retry_ms = context->now_ms + persister_pause_ms(persister, context);
+    persister->failures++;
     snprintf(persister->error, sizeof(persister->error), "%s", error == NULL ? "" : error);
     context_count(context, COUNTER_persist_failures);
     return true;
@@ -266,6 +312,12 @@ bool persister_idle(const struct persister *persister)
 uint64_t persister_bytes(const struct persister *persister)
 {
     return persister->bytes;
+}
+
+bool persister_is_stuck(const struct persister *persister, const struct context *context)
+{
+    return persister->in_flight > 0 &&
+           context->now_ms - persister->since_ms >= context->config->operation_timeout_ms;
 }
 
 uint64_t persister_wake_ms(const struct persister *persister)

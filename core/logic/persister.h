@@ -1,8 +1,8 @@
 /*
  * The queue towards the persistence plugin: jobs in the order in which the store must see them, one
- * batch in flight, the next one gathering meanwhile. A failed batch is handed over again after
- * retransmit_ms until it is stored: nothing is ever skipped, so the store always follows the
- * memory.
+ * batch in flight, the next one gathering meanwhile. A failed batch is handed over again, first
+ * after retransmit_ms, then later and later, until it is stored: nothing is ever skipped, so the
+ * store always follows the memory.
  *
  * Happy path: add, pump (emits PERSIST), on_persisted, which tells the highest mark that is
  * durable.
@@ -26,11 +26,15 @@ struct persister {
     uint32_t in_flight; /* jobs of the batch in flight; 0: none */
     bool failed;        /* the batch in flight is back and waits for retry_ms */
     uint64_t retry_ms;
-    uint64_t batch; /* number of the batch in flight, or of the last one */
-    uint64_t bytes; /* of all jobs */
+    uint32_t failures; /* of the batch in flight */
+    bool is_primary;   /* told with each batch */
+    bool was_told;     /* the store was given a batch in this process */
+    uint64_t batch;    /* number of the batch in flight, or of the last one */
+    uint64_t bytes;    /* of all jobs */
     uint32_t
         records_max; /* of the next batch: so many that the store takes about replica_timeout / 8 */
-    uint64_t emitted_ms;        /* when the batch in flight was handed over */
+    uint64_t since_ms;          /* when the batch in flight was handed over for the first time */
+    uint64_t emitted_ms;        /* when it was handed over for the last time */
     uint32_t emitted_len;       /* records in it */
     bool measured;              /* ... and how long it took is known */
     struct kv_position offered; /* reached with the batch in flight */
@@ -63,6 +67,20 @@ struct persist_done {
     uint64_t index; /* highest index in it of records of the log asked about, 0 for none */
 };
 
+/* True when batch is the one in flight. */
+bool persister_is_in_flight(const struct persister *persister, uint64_t batch);
+
+/* One record of the batch in flight that the store refuses for good. */
+struct refused {
+    struct kv_record record; /* borrowed until the batch is done */
+    uint64_t index;          /* its index when it is one of the log asked about, else 0 */
+    const char *reason;      /* NULL or "": none was given */
+};
+
+/* Fills record and index of the one with this number in the batch in flight, from 0. */
+void persister_find(const struct persister *persister, uint32_t number, const struct log *log,
+                    struct refused *ret_refused);
+
 /* The batch in flight is stored. False when it is not the batch in flight, which is then ignored.
  */
 bool persister_on_persisted(struct persister *persister, uint64_t batch, const struct log *log,
@@ -77,6 +95,10 @@ bool persister_idle(const struct persister *persister);
 
 /* Bytes queued or in flight. */
 uint64_t persister_bytes(const struct persister *persister);
+
+/* The store has taken nothing for operation_timeout_ms, and something waits. error then says why.
+ */
+bool persister_is_stuck(const struct persister *persister, const struct context *context);
 
 /* When pump() is wanted for a retry; UINT64_MAX: no retry waits. */
 uint64_t persister_wake_ms(const struct persister *persister);

@@ -2,49 +2,23 @@
 
 #include "base/alloc.h"
 #include "base/check.h"
+#include "base/hash.h"
 #include "logic/bug.h"
 #include "logic/record.h"
+#include "logic/undo.h"
 
+#include <stdio.h>
 #include <string.h>
-
-#define PRIMARY_OPERATIONS_MIN 256u
 
 /* Told by the persister when the store has taken its first position as a primary's. */
 #define PRIMARY_MARK 1u
 
-/* --- the table of operations --- */
-
-static struct operation *primary_operation(const struct primary *primary, uint64_t index)
-{
-    return &primary->operations[index & (primary->operations_capacity - 1)];
-}
-
-/* Makes room for one more operation; those of (committed, last] stay. */
-static void primary_grow_operations(struct replica *replica)
-{
-    struct primary *primary = &replica->primary;
-    uint64_t last = log_last_index(replica->log);
-    if (last - replica->committed < primary->operations_capacity) {
-        return;
-    }
-    uint64_t capacity = primary->operations_capacity == 0 ? PRIMARY_OPERATIONS_MIN
-                                                          : primary->operations_capacity * 2;
-    struct operation *operations = alloc_zeroed(capacity, sizeof(*operations));
-    for (uint64_t index = replica->committed + 1; index <= last; index++) {
-        operations[index & (capacity - 1)] = *primary_operation(primary, index);
-    }
-    alloc_free(primary->operations);
-    primary->operations = operations;
-    primary->operations_capacity = capacity;
-}
+/* --- answers --- */
 
 static void primary_acknowledge(struct replica *replica, uint64_t index)
 {
-    struct primary *primary = &replica->primary;
-    struct operation *operation = primary_operation(primary, index);
-    if (operation->answered) {
-        return;
-    }
+    struct operations *operations = &replica->primary.operations;
+    struct operation *operation = operations_at(operations, index);
     struct message answer = context_message(replica->context, MESSAGE_OPERATION_ACK);
     answer.body.operation_ack.request = operation->request;
     answer.body.operation_ack.position = log_get(replica->log, index).position;
@@ -54,26 +28,52 @@ static void primary_acknowledge(struct replica *replica, uint64_t index)
     }
     context_count(replica->context, COUNTER_operations_acknowledged);
     operation->answered = true;
-    primary->operations_waiting--;
+    operations->waiting--;
 }
 
-static void primary_fail(struct replica *replica, struct operation *operation, uint8_t reason)
+static struct bytes_view primary_text(const char *text)
+{
+    struct bytes_view view = {(const uint8_t *)text, text == NULL ? 0 : strlen(text)};
+    return view;
+}
+
+/* text: more of the reason; a refused update has its own. */
+static void primary_fail(struct replica *replica, struct operation *operation, uint8_t reason,
+                         const char *text)
 {
     struct message answer = context_message(replica->context, MESSAGE_OPERATION_FAILED);
     answer.body.operation_failed.request = operation->request;
-    answer.body.operation_failed.reason = reason;
+    answer.body.operation_failed.reason = operation->is_void ? FAIL_REFUSED : reason;
+    answer.body.operation_failed.text = primary_text(operation->is_void ? operation->reason : text);
+    if (operation->is_void) {
+        context_count(replica->context, COUNTER_operations_refused);
+    }
     context_send(replica->context, operation->link, &answer);
     context_count(replica->context, COUNTER_operations_failed);
     operation->answered = true;
-    replica->primary.operations_waiting--;
+    replica->primary.operations.waiting--;
+}
+
+/* Answers the update at an index that is being committed, unless its deadline came first. */
+static void primary_answer(struct replica *replica, uint64_t index)
+{
+    struct operation *operation = operations_at(&replica->primary.operations, index);
+    if (!operation->answered && operation->is_void) {
+        primary_fail(replica, operation, FAIL_REFUSED, "");
+    } else if (!operation->answered) {
+        primary_acknowledge(replica, index);
+    }
+    operations_done(&replica->primary.operations, index);
 }
 
 /* --- commit --- */
 
 static struct replicator_source primary_source(const struct replica *replica)
 {
-    struct replicator_source source = {
-        replica->log, replica->store, {replica->committed_view, replica->committed}};
+    struct replicator_source source = {replica->log,
+                                       replica->store,
+                                       &replica->primary.stops,
+                                       {replica->committed_view, replica->committed}};
     return source;
 }
 
@@ -128,15 +128,17 @@ static void primary_trim(struct replica *replica)
         index = replicator->durable_index < index ? replicator->durable_index : index;
     }
     log_trim(replica->log, index);
+    index_set_trim(&replica->primary.voids, index);
+    index_set_trim(&replica->primary.stops, index);
 }
 
 static void primary_try_commit(struct replica *replica)
 {
-    uint64_t index = primary_commit_index(replica);
+    uint64_t index = index_set_floor(&replica->primary.stops, primary_commit_index(replica));
     bool enough = view_in_sync_len(&replica->view) >= replica->context->config->min_in_sync;
     if (index > replica->committed && enough) {
         for (uint64_t next = replica->committed + 1; next <= index; next++) {
-            primary_acknowledge(replica, next);
+            primary_answer(replica, next);
         }
         replica_commit(replica, index);
         replica->primary.commit_moved = true;
@@ -257,7 +259,9 @@ static void primary_suspect(struct replica *replica, struct replicator *replicat
         const struct member *member = view_find(&replica->view, replicator->node);
         effects_note(context->effects, NOTE_WARN, "member-suspected name=%s reason=%s",
                      member == NULL ? "?" : member->name,
-                     replicator->abandoned ? "too-far-behind" : "silent");
+                     replicator->abandoned ? "too-far-behind"
+                     : replicator->refuses ? "its-store-refuses-what-is-committed"
+                                           : "silent");
         context_count(context, COUNTER_members_suspected);
         replicator->suspected = true;
         replicator->reported_ms = 0;
@@ -303,7 +307,8 @@ static void primary_check_member(struct replica *replica, struct replicator *rep
     if (primary_is_burden(replica, replicator)) {
         replicator->abandoned = true;
     }
-    if (replicator->abandoned || replicator_is_silent(replicator, replica->context)) {
+    if (replicator->abandoned || replicator->refuses ||
+        replicator_is_silent(replicator, replica->context)) {
         primary_suspect(replica, replicator);
     } else if (!replicator->in_sync) {
         primary_promote(replica, replicator);
@@ -327,12 +332,12 @@ static void primary_queue(struct replica *replica)
 void primary_start(struct replica *replica)
 {
     struct primary *primary = &replica->primary;
-    KV_CHECK(primary->replicators_len == 0 && primary->operations_waiting == 0);
+    KV_CHECK(primary->replicators_len == 0 && primary->operations.waiting == 0);
     KV_CHECK(replica->committed == log_last_index(replica->log));
     primary->queued_index = replica->committed;
     primary->durable_index = replica->committed;
-    primary->earliest_ms = UINT64_MAX;
     primary->commit_moved = false;
+    replica->persister.is_primary = true;
     /* Before anything else the store is told that it is a primary's: a primary whose store says
      * nothing of that has lost it, and the arbiter does not take it back (arbiter_on_join()). */
     bool is_new = replica->committed_view == 0;
@@ -345,13 +350,13 @@ void primary_start(struct replica *replica)
 
 void primary_fail_waiting(struct replica *replica)
 {
-    if (replica->primary.operations_waiting == 0) {
+    if (replica->primary.operations.waiting == 0) {
         return;
     }
     for (uint64_t index = replica->committed + 1; index <= log_last_index(replica->log); index++) {
-        struct operation *operation = primary_operation(&replica->primary, index);
+        struct operation *operation = operations_at(&replica->primary.operations, index);
         if (!operation->answered) {
-            primary_fail(replica, operation, FAIL_STOPPED);
+            primary_fail(replica, operation, FAIL_STOPPED, "");
         }
     }
 }
@@ -364,9 +369,12 @@ void primary_stop(struct replica *replica)
     while (primary->replicators_len > 0) {
         primary_drop_replicator(replica, primary->replicators_len - 1);
     }
-    alloc_free(primary->operations);
+    operations_close(&primary->operations, replica->committed + 1, log_last_index(replica->log));
+    index_set_close(&primary->voids);
+    index_set_close(&primary->stops);
     memset(primary, 0, sizeof(*primary));
-    primary->earliest_ms = UINT64_MAX;
+    operations_init(&primary->operations);
+    replica->persister.is_primary = false;
 }
 
 static uint8_t primary_refusal(const struct replica *replica, const struct message *message)
@@ -384,6 +392,9 @@ static uint8_t primary_refusal(const struct replica *replica, const struct messa
     if (view_in_sync_len(&replica->view) < config->min_in_sync) {
         return REJECT_MIN_IN_SYNC;
     }
+    if (persister_is_stuck(&replica->persister, replica->context)) {
+        return REJECT_STORE;
+    }
     if (inflight >= config->limits.inflight_ops ||
         log_bytes(replica->log) + key_len + value_len > config->limits.inflight_bytes) {
         return REJECT_OVERLOADED;
@@ -398,9 +409,11 @@ void primary_on_update(struct replica *replica, uint64_t link, const struct mess
     uint64_t request = message->body.operation.request;
     uint8_t refusal = primary_refusal(replica, message);
     if (refusal != 0) {
-        bool passing = refusal == REJECT_OVERLOADED || refusal == REJECT_MIN_IN_SYNC;
-        context_reject(context, link, request, refusal,
-                       passing ? context->config->retransmit_ms : 0);
+        bool passing = refusal == REJECT_OVERLOADED || refusal == REJECT_MIN_IN_SYNC ||
+                       refusal == REJECT_STORE;
+        context_reject_with(context, link, request, refusal,
+                            passing ? context->config->retransmit_ms : 0,
+                            refusal == REJECT_STORE ? replica->persister.error : "");
         return;
     }
     struct kv_record record = {
@@ -415,16 +428,51 @@ void primary_on_update(struct replica *replica, uint64_t link, const struct mess
         record.value = message->body.operation.value.at;
         record.value_len = (uint32_t)message->body.operation.value.len;
     }
-    primary_grow_operations(replica);
+    struct operations *operations = &replica->primary.operations;
+    struct operation *operation =
+        operations_add(operations, replica->committed + 1, log_last_index(replica->log));
     log_append(replica->log, &record);
-    struct operation *operation = primary_operation(&replica->primary, record.position.index);
     operation->link = link;
     operation->request = request;
     operation->deadline_ms = deadline_ms;
-    operation->answered = false;
-    replica->primary.operations_waiting++;
-    replica->primary.earliest_ms =
-        context_earlier(replica->primary.earliest_ms, operation->deadline_ms);
+    operation->hash = hash_bytes(record.key, record.key_len);
+    operations->waiting++;
+    operations->earliest_ms = context_earlier(operations->earliest_ms, deadline_ms);
+}
+
+/* Deals with the refusals that an acknowledgement tells for the first time; they come before what
+ * it says about durability. False: one of them cannot be undone, the member has to go. */
+static bool primary_take_refusals(struct replica *replica, struct replicator *replicator,
+                                  const struct message *ack)
+{
+    struct bytes_reader reader =
+        bytes_reader_init(ack->body.snapshot_ack.refusals.at, ack->body.snapshot_ack.refusals.len);
+    uint64_t number = ack->body.snapshot_ack.refusals_first;
+    struct message_refusal refusal;
+    if (ack->body.snapshot_ack.session != replicator->session || number > replicator->refusals) {
+        return true; /* replicator_on_ack() refuses the first; the second cannot be */
+    }
+    while (reader.left > 0 && message_read_refusal(&reader, &refusal)) {
+        if (number++ < replicator->refusals) {
+            continue;
+        }
+        if (!undo_is_possible(replica, refusal.index) &&
+            !index_set_has(&replica->primary.voids, refusal.index)) {
+            replicator->refuses = true;
+            effects_note(replica->context->effects, NOTE_WARN,
+                         "member-refuses index=%llu text=\"%.*s\"",
+                         (unsigned long long)refusal.index, (int)refusal.text.len,
+                         refusal.text.len == 0 ? "" : (const char *)refusal.text.at);
+            return false;
+        }
+        if (undo_is_possible(replica, refusal.index)) {
+            undo_refuse(replica, refusal.index, refusal.text);
+        }
+        replicator->refusals = number;
+        replica->primary.commit_moved = true;
+        replicator->progress_ms = replica->context->now_ms;
+    }
+    return true;
 }
 
 void primary_on_ack(struct replica *replica, uint64_t link, const struct message *message)
@@ -435,6 +483,9 @@ void primary_on_ack(struct replica *replica, uint64_t link, const struct message
         context_count(replica->context, COUNTER_messages_unexpected);
         return;
     }
+    if (replicator->refuses || !primary_take_refusals(replica, replicator, message)) {
+        return; /* primary_check_member() has it taken out */
+    }
     struct replicator_source source = primary_source(replica);
     if (replicator_on_ack(replicator, replica->context, &source, message)) {
         if (!replicator->in_sync) {
@@ -442,6 +493,19 @@ void primary_on_ack(struct replica *replica, uint64_t link, const struct message
         }
         primary_try_commit(replica);
     }
+}
+
+bool primary_on_refused(struct replica *replica, const struct refused *refused, uint32_t len)
+{
+    for (uint32_t i = 0; i < len; i++) {
+        if (refused[i].index == 0 || !undo_is_possible(replica, refused[i].index)) {
+            return false;
+        }
+    }
+    for (uint32_t i = 0; i < len; i++) {
+        undo_refuse(replica, refused[i].index, primary_text(refused[i].reason));
+    }
+    return true;
 }
 
 void primary_on_persisted(struct replica *replica, const struct persist_done *done)
@@ -480,30 +544,57 @@ void primary_flush(struct replica *replica)
         uint64_t next = replicator->next;
         replicator_pump(replicator, replica->context, &source);
         if (primary->commit_moved && replicator->next == next) {
-            replicator_send_commit(replicator, replica->context, replica->committed);
+            replicator_send_commit(replicator, replica->context, &source);
         }
     }
     primary->commit_moved = false;
 }
 
+/* Why the update at an index is not committed yet, as far as it is known here. */
+static const char *primary_holdup(const struct replica *replica, uint64_t index, char *text,
+                                  size_t size)
+{
+    const struct primary *primary = &replica->primary;
+    text[0] = '\0';
+    if (primary->durable_index < index) {
+        const char *error = replica->persister.error;
+        snprintf(text, size, "not in the primary's own store yet%s%s", error[0] == '\0' ? "" : ": ",
+                 error);
+        return text;
+    }
+    for (uint32_t i = 0; i < primary->replicators_len; i++) {
+        const struct replicator *replicator = primary->replicators[i];
+        const struct member *member = view_find(&replica->view, replicator->node);
+        if (replicator->counted && member != NULL &&
+            primary_vouched_index(replica, replicator) < index) {
+            snprintf(text, size, "%s has not confirmed it", member->name);
+            return text;
+        }
+    }
+    return text;
+}
+
 /* Answers the updates whose deadline has come; their records stay in the log. */
 static void primary_expire(struct replica *replica)
 {
-    struct primary *primary = &replica->primary;
+    struct operations *operations = &replica->primary.operations;
     uint64_t now_ms = replica->context->now_ms;
-    if (now_ms < primary->earliest_ms) {
+    char text[TEXT_MAX + 64];
+    if (now_ms < operations->earliest_ms) {
         return;
     }
-    primary->earliest_ms = UINT64_MAX;
+    operations->earliest_ms = UINT64_MAX;
     for (uint64_t index = replica->committed + 1; index <= log_last_index(replica->log); index++) {
-        struct operation *operation = primary_operation(primary, index);
+        struct operation *operation = operations_at(operations, index);
         if (operation->answered) {
             continue;
         }
         if (operation->deadline_ms <= now_ms) {
-            primary_fail(replica, operation, FAIL_TIMEOUT);
+            primary_fail(replica, operation, FAIL_TIMEOUT,
+                         primary_holdup(replica, index, text, sizeof(text)));
         } else {
-            primary->earliest_ms = context_earlier(primary->earliest_ms, operation->deadline_ms);
+            operations->earliest_ms =
+                context_earlier(operations->earliest_ms, operation->deadline_ms);
         }
     }
 }
@@ -525,7 +616,8 @@ uint64_t primary_wake_ms(const struct replica *replica)
 {
     const struct primary *primary = &replica->primary;
     const struct node_config *config = replica->context->config;
-    uint64_t wake_ms = primary->operations_waiting > 0 ? primary->earliest_ms : UINT64_MAX;
+    uint64_t wake_ms =
+        primary->operations.waiting > 0 ? primary->operations.earliest_ms : UINT64_MAX;
     for (uint32_t i = 0; i < primary->replicators_len; i++) {
         const struct replicator *replicator = primary->replicators[i];
         uint64_t since_ms = replicator->abandoned ? replicator->reported_ms : replicator->asked_ms;
@@ -543,5 +635,5 @@ void primary_forgive(struct replica *replica)
 
 bool primary_is_idle(const struct replica *replica)
 {
-    return replica->primary.operations_waiting == 0 && persister_idle(&replica->persister);
+    return replica->primary.operations.waiting == 0 && persister_idle(&replica->persister);
 }

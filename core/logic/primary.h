@@ -26,6 +26,11 @@ void primary_on_update(struct replica *replica, uint64_t link, const struct mess
                        uint64_t deadline_ms);
 
 void primary_on_ack(struct replica *replica, uint64_t link, const struct message *message);
+/* The own store refuses these records of the batch in flight for good; called before
+ * primary_on_persisted(). False, with nothing changed: one of them cannot be undone, the batch is
+ * to be tried again. */
+bool primary_on_refused(struct replica *replica, const struct refused *refused, uint32_t len);
+
 void primary_on_persisted(struct replica *replica, const struct persist_done *done);
 void primary_on_link_up(struct replica *replica, uint64_t link);
 

@@ -13,7 +13,10 @@ struct replica *replica_create(struct context *context)
     replica->role = ROLE_JOINING;
     replica->store = store_create();
     replica->log = log_create((struct kv_position){0, 0});
-    replica->primary.earliest_ms = UINT64_MAX;
+    operations_init(&replica->primary.operations);
+    index_set_init(&replica->primary.voids);
+    index_set_init(&replica->primary.stops);
+    refusals_init(&replica->secondary.refusals);
     persister_init(&replica->persister);
     waiting_init(&replica->role_waiting);
     waiting_init(&replica->index_waiting);
@@ -29,7 +32,11 @@ void replica_destroy(struct replica *replica)
         replicator_close(replica->primary.replicators[i], NULL);
         alloc_free(replica->primary.replicators[i]);
     }
-    alloc_free(replica->primary.operations);
+    operations_close(&replica->primary.operations, replica->committed + 1,
+                     log_last_index(replica->log));
+    index_set_close(&replica->primary.voids);
+    index_set_close(&replica->primary.stops);
+    refusals_close(&replica->secondary.refusals);
     waiting_close(&replica->role_waiting);
     waiting_close(&replica->index_waiting);
     persister_close(&replica->persister);

@@ -6,27 +6,21 @@
 #ifndef LOGIC_REPLICA_H
 #define LOGIC_REPLICA_H
 
+#include "logic/operations.h"
 #include "logic/persister.h"
+#include "logic/refusals.h"
 #include "logic/replicator.h"
+#include "logic/index_set.h"
 #include "logic/waiting.h"
 
-/* An update at the primary from its receipt to its answer and its commit; one per log index. */
-struct operation {
-    uint64_t link;
-    uint64_t request;
-    uint64_t deadline_ms;
-    bool answered;
-};
-
 struct primary {
-    struct operation *operations; /* ring: the one of index i is at i & (capacity - 1) */
-    uint64_t operations_capacity; /* a power of two, or 0 */
-    uint64_t operations_waiting;  /* not answered yet */
-    uint64_t earliest_ms;         /* not later than the earliest deadline of those */
+    struct operations operations; /* those of the log's records above the committed one */
+    struct index_set voids;       /* updates that failed for good, as far as the log is held */
+    struct index_set stops;       /* where the commit index may not stand, likewise */
     bool marked;                  /* the own store knows that it is a primary's */
     uint64_t queued_index;        /* highest index handed to the persister */
     uint64_t durable_index;       /* highest index durable in the own store */
-    bool commit_moved;            /* the secondaries do not know yet */
+    bool commit_moved;            /* or refusals were dealt with: the secondaries do not know yet */
     struct replicator *replicators[MEMBERS_MAX];
     uint32_t replicators_len;
 };
@@ -41,10 +35,11 @@ struct secondary {
     uint64_t expected;  /* seq of the next Snapshot to take */
     uint64_t durable;   /* every seq below is in the own store */
     uint64_t durable_index;
-    uint64_t complete_index; /* as_of of END: complete once that is committed here */
-    uint64_t piece_as_of;    /* of the newest piece: the log is held after it */
-    uint64_t link;           /* the primary's last one */
-    bool ack_wanted;         /* at the end of this turn */
+    uint64_t complete_index;  /* as_of of END: complete once that is committed here */
+    uint64_t piece_as_of;     /* of the newest piece: the log is held after it */
+    uint64_t link;            /* the primary's last one */
+    bool ack_wanted;          /* at the end of this turn */
+    struct refusals refusals; /* of this session */
 };
 
 struct membership {
@@ -63,6 +58,10 @@ struct membership {
     char refusal[TEXT_MAX + 1]; /* why the arbiter last refused this node; "" when it did not */
 };
 
+/* The longest pause of a node whose store refuses what the cluster holds: each try costs the
+ * primary a transfer, and only somebody's hand can help. */
+#define REFUSED_BACKOFF_MS_MAX 10000u
+
 struct replica {
     struct context *context;
     enum node_role role;
@@ -74,6 +73,7 @@ struct replica {
     uint64_t committed;      /* index up to which the log is applied to the store */
     uint64_t committed_view; /* view of the record there */
     struct persister persister;
+    char refused[TEXT_MAX + 1]; /* why the store refuses what the cluster holds; "": it does not */
     struct view view;
     struct waiting role_waiting;  /* for a role */
     struct waiting index_waiting; /* for a position */

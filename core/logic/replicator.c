@@ -96,14 +96,19 @@ void replicator_close(struct replicator *replicator, struct context *context)
 
 /* --- sending --- */
 
+/* sent: the last index of the log that the receiver has once it has this message. It must find a
+ * legal stop among what it has. */
 static struct message replicator_message(const struct replicator *replicator,
                                          const struct context *context, uint8_t kind,
-                                         uint64_t committed)
+                                         const struct replicator_source *source, uint64_t sent)
 {
     struct message message = context_message(context, MESSAGE_SNAPSHOT);
+    uint64_t committed = sent < source->committed.index ? sent : source->committed.index;
     message.body.snapshot.session = replicator->session;
     message.body.snapshot.kind = kind;
-    message.body.snapshot.committed = committed;
+    message.body.snapshot.committed =
+        BUG(show_failed) ? source->committed.index : index_set_floor(source->stops, committed);
+    message.body.snapshot.refusals = replicator->refusals;
     return message;
 }
 
@@ -111,8 +116,10 @@ static void replicator_send(struct replicator *replicator, struct context *conte
                             const struct replicator_source *source)
 {
     const struct window_entry *entry = replicator_entry(replicator, seq);
+    bool has_records = entry->kind == SNAPSHOT_RECORDS;
     struct message message =
-        replicator_message(replicator, context, entry->kind, source->committed.index);
+        replicator_message(replicator, context, entry->kind, source,
+                           has_records ? entry->last : replicator->next_index - 1);
     message.body.snapshot.seq = seq;
     message.body.snapshot.as_of = entry->as_of;
     message.body.snapshot.low = entry->low;
@@ -121,7 +128,7 @@ static void replicator_send(struct replicator *replicator, struct context *conte
     message.body.snapshot.records.len = entry->len;
     struct kv_slice slices[REPLICATOR_SLICES_MAX];
     uint32_t slices_len = 0;
-    if (entry->kind == SNAPSHOT_RECORDS) {
+    if (has_records) {
         size_t bytes;
         uint64_t last = log_slices(source->log, entry->first, entry->last, SIZE_MAX, slices,
                                    REPLICATOR_SLICES_MAX, &slices_len, &bytes);
@@ -135,9 +142,10 @@ static void replicator_send(struct replicator *replicator, struct context *conte
 }
 
 static void replicator_send_outside(struct replicator *replicator, struct context *context,
-                                    uint8_t kind, uint64_t committed)
+                                    uint8_t kind, const struct replicator_source *source)
 {
-    struct message message = replicator_message(replicator, context, kind, committed);
+    struct message message =
+        replicator_message(replicator, context, kind, source, replicator->next_index - 1);
     context_send(context, replicator->link, &message);
 }
 
@@ -219,9 +227,9 @@ void replicator_pump(struct replicator *replicator, struct context *context,
 }
 
 void replicator_send_commit(struct replicator *replicator, struct context *context,
-                            uint64_t committed)
+                            const struct replicator_source *source)
 {
-    replicator_send_outside(replicator, context, SNAPSHOT_COMMIT, committed);
+    replicator_send_outside(replicator, context, SNAPSHOT_COMMIT, source);
 }
 
 /* Sends again what is not received, oldest first, until bytes_max are reached. */
@@ -244,7 +252,7 @@ void replicator_resend(struct replicator *replicator, struct context *context,
 {
     replicator->recover_until = replicator->next;
     replicator_resend_bytes(replicator, context, source, REPLICATOR_RESEND_BYTES_MAX);
-    replicator_send_outside(replicator, context, SNAPSHOT_PROBE, source->committed.index);
+    replicator_send_outside(replicator, context, SNAPSHOT_PROBE, source);
 }
 
 void replicator_tick(struct replicator *replicator, struct context *context,
@@ -259,7 +267,7 @@ void replicator_tick(struct replicator *replicator, struct context *context,
         replicator->recover_until = replicator->next;
         replicator_resend_bytes(replicator, context, source, 1);
     } else {
-        replicator_send_outside(replicator, context, SNAPSHOT_PROBE, source->committed.index);
+        replicator_send_outside(replicator, context, SNAPSHOT_PROBE, source);
         replicator->asked_ms = context->now_ms;
     }
 }

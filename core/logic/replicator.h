@@ -15,6 +15,7 @@
 
 #include "logic/context.h"
 #include "logic/log.h"
+#include "logic/index_set.h"
 #include "logic/store.h"
 
 struct window_entry;
@@ -28,6 +29,8 @@ struct replicator {
     bool in_sync;          /* and the view says so */
     bool suspected;        /* the arbiter was asked to take it out */
     bool abandoned;        /* nothing is sent or held for it any more; it waits to be taken out */
+    bool refuses;          /* its store refuses what cannot be undone; it waits to be taken out */
+    uint64_t refusals;     /* how many of the session's refusals are dealt with */
 
     struct window_entry *window; /* ring of WINDOW_MESSAGES_MAX; entry of seq s at s modulo that */
     uint64_t durable;            /* every seq below is in the secondary's store */
@@ -64,7 +67,8 @@ void replicator_close(struct replicator *replicator, struct context *context);
 /* What a pump reads. */
 struct replicator_source {
     const struct log *log;
-    const struct store *store; /* committed content */
+    const struct store *store;     /* committed content */
+    const struct index_set *stops; /* where `committed` may not stand */
     struct kv_position committed;
 };
 
@@ -74,7 +78,7 @@ void replicator_pump(struct replicator *replicator, struct context *context,
 
 /* Only the committed index; no answer wanted. */
 void replicator_send_commit(struct replicator *replicator, struct context *context,
-                            uint64_t committed);
+                            const struct replicator_source *source);
 
 /* Sends again, or asks, what is overdue. */
 void replicator_tick(struct replicator *replicator, struct context *context,

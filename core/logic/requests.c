@@ -197,7 +197,18 @@ static uint8_t requests_persist_state(const struct replica *replica)
     if (!replica->loaded) {
         return PERSIST_LOADING;
     }
-    return replica->persister.error[0] == '\0' ? PERSIST_OK : PERSIST_RETRYING;
+    if (replica->persister.error[0] != '\0') {
+        return PERSIST_RETRYING;
+    }
+    if (persister_is_stuck(&replica->persister, replica->context)) {
+        return PERSIST_HANGING;
+    }
+    return replica->refused[0] == '\0' ? PERSIST_OK : PERSIST_REFUSING;
+}
+
+static const char *requests_persist_error(const struct replica *replica)
+{
+    return replica->persister.error[0] == '\0' ? replica->refused : replica->persister.error;
 }
 
 void requests_answer_status(struct context *context, const struct replica *replica, uint64_t link,
@@ -217,7 +228,7 @@ void requests_answer_status(struct context *context, const struct replica *repli
         answer.body.status_result.keys = store_len(replica->store);
         answer.body.status_result.digest = store_digest(replica->store);
         answer.body.status_result.persist_plugin = requests_text(context->config->persist_plugin);
-        answer.body.status_result.persist_error = requests_text(replica->persister.error);
+        answer.body.status_result.persist_error = requests_text(requests_persist_error(replica));
     }
     requests_fill_counters(context, &answer);
     context_send(context, link, &answer);

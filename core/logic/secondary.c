@@ -6,6 +6,7 @@
 #include "logic/record.h"
 #include "logic/transfer.h"
 
+#include <stdio.h>
 #include <string.h>
 
 /* A secondary whose store is behind by so much takes no more; the primary sends it again later. */
@@ -19,29 +20,47 @@ static void secondary_acknowledge(struct replica *replica)
     ack.body.snapshot_ack.session = secondary->session;
     ack.body.snapshot_ack.received = secondary->expected;
     ack.body.snapshot_ack.durable = BUG(ack_on_receipt) ? secondary->expected : secondary->durable;
+    struct buffer refusals;
+    uint64_t durable_max;
+    buffer_init(&refusals);
+    refusals_encode(&secondary->refusals, &refusals, &ack.body.snapshot_ack.refusals_first,
+                    &ack.body.snapshot_ack.refusals_len, &durable_max);
+    ack.body.snapshot_ack.refusals.at = refusals.bytes;
+    ack.body.snapshot_ack.refusals.len = refusals.len;
+    if (durable_max < ack.body.snapshot_ack.durable) {
+        ack.body.snapshot_ack.durable = durable_max;
+    }
     context_send(replica->context, secondary->link, &ack);
+    buffer_close(&refusals);
 }
 
 /* Trims what is committed, in the own store, and not needed after a piece any more. */
 static void secondary_trim(struct replica *replica)
 {
-    const struct secondary *secondary = &replica->secondary;
+    struct secondary *secondary = &replica->secondary;
     uint64_t index = replica->committed < secondary->durable_index ? replica->committed
                                                                    : secondary->durable_index;
     if (secondary->transferring && secondary->piece_as_of < index) {
         index = secondary->piece_as_of;
     }
     log_trim(replica->log, index);
+    refusals_trim(&secondary->refusals, log_first_index(replica->log));
 }
 
-/* Shows what the primary has committed, as far as it is here. */
+/* Shows what the primary has committed, as far as it is here. Only a state that the primary has
+ * named is shown: one between two of them may hold a value that has failed (undo.h). */
 static void secondary_commit(struct replica *replica, uint64_t committed)
 {
     struct secondary *secondary = &replica->secondary;
     uint64_t last = log_last_index(replica->log);
-    uint64_t index = committed < last ? committed : last;
     if (secondary->begun && committed > secondary->announced) {
         secondary->announced = committed;
+    }
+    uint64_t index = replica->committed;
+    if (secondary->announced <= last) {
+        index = secondary->announced;
+    } else if (committed <= last || BUG(show_failed)) {
+        index = committed < last ? committed : last;
     }
     if (index > replica->committed) {
         replica_commit(replica, index);
@@ -52,6 +71,122 @@ static void secondary_commit(struct replica *replica, uint64_t committed)
         secondary->complete = true;
         replica_commit(replica, replica->committed); /* readers may have waited for this */
     }
+}
+
+/* --- refused records --- */
+
+/* The key of a record that the store has refused goes from the memory and from the store: whatever
+ * either of them has of it, a transfer brings it up again. Appends the removal to removals. */
+static void secondary_drop_key(struct replica *replica, const void *key, uint32_t key_len,
+                               struct buffer *removals)
+{
+    struct kv_record removal = {.key = key,
+                                .key_len = key_len,
+                                .kind = KV_RECORD_REMOVE,
+                                .position = log_last(replica->log)};
+    if (BUG(keep_refused)) {
+        return;
+    }
+    store_remove(replica->store, key, key_len);
+    record_encode(&removal, buffer_room(removals, record_size(&removal)));
+}
+
+static void secondary_queue_removals(struct replica *replica, struct buffer *removals,
+                                     uint32_t count)
+{
+    size_t len;
+    uint8_t *bytes = buffer_take(removals, &len);
+    if (len > 0) {
+        persister_add_bytes(&replica->persister, bytes, len, count, (struct kv_position){0, 0}, 0);
+    }
+}
+
+/* At the end of a session: what was refused in it and is not made up for. */
+static void secondary_drop_refused(struct replica *replica)
+{
+    struct refusals *refusals = &replica->secondary.refusals;
+    struct buffer removals;
+    uint32_t count = 0;
+    buffer_init(&removals);
+    for (uint32_t i = 0; i < refusals->len; i++) {
+        if (!refusals->items[i].is_made_up) {
+            secondary_drop_key(replica, refusals->items[i].key, refusals->items[i].key_len,
+                               &removals);
+            count++;
+        }
+    }
+    secondary_queue_removals(replica, &removals, count);
+}
+
+/* A later record of the same key is in the log. */
+static bool secondary_is_made_up(const struct replica *replica, const struct refused *refused)
+{
+    for (uint64_t index = refused->index + 1; index <= log_last_index(replica->log); index++) {
+        struct kv_record later = log_get(replica->log, index);
+        if (later.key_len == refused->record.key_len &&
+            (later.key_len == 0 || memcmp(later.key, refused->record.key, later.key_len) == 0)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* A record of the session's log, or one that was refused as such and is written again. */
+static bool secondary_is_reported(const struct replica *replica, const struct refused *refused)
+{
+    return refused->index != 0 ||
+           refusals_has(&replica->secondary.refusals, refused->record.position.index);
+}
+
+/* The store refuses content of the cluster: this node cannot be in sync. It leaves the session, its
+ * memory gives up what its store has not, and it tries again later. */
+static void secondary_give_up(struct replica *replica, const struct refused *refused, uint32_t len)
+{
+    struct buffer removals;
+    uint32_t count = 0;
+    const char *reason = "";
+    for (uint32_t i = 0; i < len; i++) {
+        if (!secondary_is_reported(replica, &refused[i])) {
+            reason = refused[i].reason == NULL ? "" : refused[i].reason;
+        }
+    }
+    snprintf(replica->refused, sizeof(replica->refused), "%s",
+             reason[0] == '\0' ? "a record that the cluster holds is refused" : reason);
+    effects_note(replica->context->effects, NOTE_WARN,
+                 "store-refuses-content records=%u reason=\"%s\"", len, replica->refused);
+    membership_rejoin(replica);
+    buffer_init(&removals);
+    for (uint32_t i = 0; i < len; i++) {
+        secondary_drop_key(replica, refused[i].record.key, refused[i].record.key_len, &removals);
+        count++;
+    }
+    secondary_queue_removals(replica, &removals, count);
+}
+
+bool secondary_on_refused(struct replica *replica, const struct refused *refused, uint32_t len)
+{
+    struct secondary *secondary = &replica->secondary;
+    bool gives_up = false;
+    for (uint32_t i = 0; i < len; i++) {
+        bool is_reported = secondary_is_reported(replica, &refused[i]);
+        /* A removal that is refused cannot be made good by a removal. */
+        if (!is_reported && refused[i].record.kind == KV_RECORD_REMOVE) {
+            return false;
+        }
+        gives_up = gives_up || !is_reported;
+    }
+    if (gives_up) {
+        secondary_give_up(replica, refused, len);
+        return true;
+    }
+    for (uint32_t i = 0; i < len; i++) {
+        if (refused[i].index != 0 && !BUG(forget_refusal)) {
+            refusals_add(&secondary->refusals, &refused[i].record, refused[i].reason,
+                         secondary->durable, secondary_is_made_up(replica, &refused[i]));
+            context_count(replica->context, COUNTER_records_refused);
+        }
+    }
+    return true;
 }
 
 /* --- session --- */
@@ -68,6 +203,7 @@ void secondary_start(struct replica *replica, uint64_t session)
         struct kv_record record = log_get(replica->log, index);
         replica_apply(replica, &record);
     }
+    secondary_drop_refused(replica);
     struct kv_position last = log_last(replica->log);
     replica->committed = last.index;
     replica->committed_view = last.view;
@@ -75,6 +211,7 @@ void secondary_start(struct replica *replica, uint64_t session)
     replica->log = log_create(last);
     persister_void_marks(&replica->persister);
     uint64_t announced = secondary->announced;
+    refusals_close(&secondary->refusals);
     memset(secondary, 0, sizeof(*secondary));
     secondary->announced = announced;
     secondary->session = session;
@@ -134,6 +271,7 @@ static bool secondary_take_records(struct replica *replica, const struct message
     while (reader.left > 0) {
         KV_CHECK(record_decode(&reader, &record));
         log_append(replica->log, &record);
+        refusals_on_record(&secondary->refusals, &record);
     }
     persister_add_log(&replica->persister, replica->log, first, log_last_index(replica->log),
                       !secondary->transferring, secondary->expected + 1);
@@ -267,6 +405,10 @@ void secondary_on_snapshot(struct replica *replica, uint64_t link, const struct 
         return;
     }
     secondary->link = link;
+    if (refusals_on_dealt(&secondary->refusals, message->body.snapshot.refusals)) {
+        refusals_trim(&secondary->refusals, log_first_index(replica->log));
+        secondary->ack_wanted = true; /* there may be more to tell */
+    }
     switch (message->body.snapshot.kind) {
     case SNAPSHOT_COMMIT:
         secondary_commit(replica, message->body.snapshot.committed);

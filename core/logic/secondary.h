@@ -14,6 +14,10 @@ void secondary_start(struct replica *replica, uint64_t session);
 void secondary_stop(struct replica *replica);
 
 void secondary_on_snapshot(struct replica *replica, uint64_t link, const struct message *message);
+/* The own store refuses these records of the batch in flight for good; called before
+ * secondary_on_persisted(). False, with nothing changed: the batch is to be tried again. */
+bool secondary_on_refused(struct replica *replica, const struct refused *refused, uint32_t len);
+
 void secondary_on_persisted(struct replica *replica, const struct persist_done *done);
 
 /* The view has changed: tell the primary at once what is here. */

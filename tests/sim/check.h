@@ -21,13 +21,27 @@ void check_durable_at_end(struct world *world);
 void check_order_on_batch(struct world *world, struct machine *machine);
 void check_order_on_stored(struct world *world, struct machine *machine, struct kv_position before);
 void check_order_after_step(struct world *world, struct machine *machine);
-/* Is the disk's content the state at its position? Tells the first difference. */
-bool check_order_content(struct world *world, const struct machine *machine, char *why,
+/* Is the disk's content the state at its position? Tells the first difference. With `strict` also
+ * where the store has refused a record: else that may still be made up for. */
+bool check_order_content(struct world *world, const struct machine *machine, bool strict, char *why,
                          size_t why_size);
 
 /* G3, check_converged.c: when all is quiet, all are members, in sync, with the same content in
  * memory and in their stores. */
 bool check_converged(struct world *world, char *why, size_t why_size);
+
+/* G4 for what a store refuses, check_undone.c: it is not acknowledged, nobody sees it, and what
+ * undoes it overwrites nothing newer. */
+void check_undone_on_refused(struct world *world, struct machine *machine,
+                             const struct kv_record *record);
+void check_undone_on_stored(struct world *world, struct machine *machine,
+                            const struct kv_record *record);
+void check_undone_on_ack(struct world *world, struct machine *machine, struct kv_position position);
+void check_undone_on_failed(struct world *world, uint32_t op);
+/* A record of the primary's own, new on the line. */
+void check_undone_on_record(struct world *world, const struct kv_record *record);
+void check_undone_on_primary_down(struct world *world, const struct machine *machine);
+void check_undone_after_step(struct world *world, struct machine *machine);
 
 /* G6, check_primary.c: one node acknowledges in a view, views are told when they are durable and
  * never go back. */

@@ -100,6 +100,9 @@ static void check_failed(struct world *world, const struct machine *machine,
         world_fail(world, "G9 one answer", "%s fails request %" PRIu64 " after %" PRIu64 " ms",
                    machine->name, op->request, now_ms - pending->received_ms);
     }
+    if (message->body.operation_failed.reason == FAIL_REFUSED) {
+        check_undone_on_failed(world, pending->op);
+    }
 }
 
 static void check_acked(struct world *world, struct machine *machine, const struct pending *pending,
@@ -117,6 +120,7 @@ static void check_acked(struct world *world, struct machine *machine, const stru
     machine->acked_index = position.index;
     check_primary_on_ack(world, machine, message->view);
     check_durable_on_ack(world, machine, pending->op, position);
+    check_undone_on_ack(world, machine, position);
     if (world->phase != PHASE_SAFETY) {
         world->acks_calm++;
     }

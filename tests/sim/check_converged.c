@@ -70,7 +70,7 @@ static bool check_machine(struct world *world, const struct machine *machine,
                  machine->disk.position.index, last);
         return false;
     }
-    return check_order_content(world, machine, why, why_size) &&
+    return check_order_content(world, machine, true, why, why_size) &&
            check_memory(world, machine, why, why_size);
 }
 

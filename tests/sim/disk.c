@@ -11,9 +11,10 @@
 #include <inttypes.h>
 #include <string.h>
 
-static void disk_job_close(struct disk_job *job)
+void disk_job_close(struct disk_job *job)
 {
     alloc_free(job->bytes);
+    alloc_free(job->refusals);
     memset(job, 0, sizeof(*job));
 }
 
@@ -111,10 +112,41 @@ static struct disk_entry *disk_entry(struct disk *disk, uint32_t key)
     return &disk->entries[key];
 }
 
+/* By what is in the record, so that a repeat is refused again. The empty value is always taken, and
+ * so is a key's removal now and then, as in a store with constraints. */
+static bool disk_refuses(const struct disk *disk, const struct kv_record *record)
+{
+    if (disk->refuse_percent == 0 || (record->kind == KV_RECORD_INSERT && record->value_len == 0)) {
+        return false;
+    }
+    uint64_t hash =
+        hash_bytes_seeded(disk->refuse_salt + record->kind, record->key, record->key_len);
+    hash = hash_bytes_seeded(hash, record->value, record->value_len);
+    uint32_t percent =
+        record->kind == KV_RECORD_REMOVE ? disk->refuse_percent / 2 : disk->refuse_percent;
+    return hash % 100 < percent;
+}
+
+/* Notes that the record with this number in the job is refused. */
+static void disk_refuse(struct world *world, struct machine *machine, uint32_t number,
+                        const struct kv_record *record)
+{
+    struct disk_job *job = &machine->disk.job;
+    job->refusals = alloc_resize(job->refusals, (job->refusals_len + 1) * sizeof(*job->refusals));
+    job->refusals[job->refusals_len].record = number;
+    job->refusals[job->refusals_len].reason = "the simulated store refuses it";
+    job->refusals_len++;
+    struct disk_entry *entry =
+        disk_entry(&machine->disk, model_key(&world->model, record->key, record->key_len));
+    entry->refused = record->position.index;
+    check_undone_on_refused(world, machine, record);
+}
+
 static void disk_store(struct world *world, struct machine *machine, const struct kv_record *record)
 {
     struct disk_entry *entry =
         disk_entry(&machine->disk, model_key(&world->model, record->key, record->key_len));
+    check_undone_on_stored(world, machine, record);
     alloc_free(entry->value);
     memset(entry, 0, sizeof(*entry));
     entry->position = record->position;
@@ -132,7 +164,11 @@ static void disk_store_first(struct world *world, struct machine *machine, uint3
     struct bytes_reader reader = bytes_reader_init(job->bytes, job->len);
     struct kv_record record;
     for (uint32_t i = 0; i < count && record_decode(&reader, &record); i++) {
-        disk_store(world, machine, &record);
+        if (disk_refuses(&machine->disk, &record)) {
+            disk_refuse(world, machine, i, &record);
+        } else {
+            disk_store(world, machine, &record);
+        }
     }
 }
 
@@ -169,9 +205,7 @@ bool disk_finish(struct world *world, struct machine *machine)
     } else if (job->outcome != DISK_FAILED) {
         disk_store_all(world, machine);
     }
-    bool stored = job->outcome == DISK_STORED;
-    disk_job_close(job);
-    return stored;
+    return job->outcome == DISK_STORED;
 }
 
 void disk_crash(struct world *world, struct machine *machine)

@@ -1,7 +1,8 @@
 /*
  * The simulated persistence of one machine: a map of keys with the position reached, kept over the
  * death of the process, and the arbiter's registry beside it. It is as bad as a plugin may be:
- * slow, failing, failing after it has stored a batch or a part of one, hanging for seconds; a crash
+ * slow, failing, failing after it has stored a batch or a part of one, refusing records for good,
+ * hanging for seconds; a crash
  * keeps the batch in flight, nothing of it, or (where the store is not atomic) a part.
  *
  * It shows what it is given to the checkers (check.h). The simulator only.
@@ -23,8 +24,12 @@ void disk_close(struct disk *disk);
 /* Begins what an EFFECT_PERSIST asks for. */
 void disk_persist(struct world *world, struct machine *machine, const struct effect *effect);
 
-/* The job is over: stores what its outcome says; true when it is to be reported as stored. */
+/* The job is over: stores what its outcome says; true when it is to be reported as stored, together
+ * with the job's refusals. */
 bool disk_finish(struct world *world, struct machine *machine);
+
+/* Frees what a job owns. */
+void disk_job_close(struct disk_job *job);
 
 /* The process died, perhaps with a batch in flight. */
 void disk_crash(struct world *world, struct machine *machine);

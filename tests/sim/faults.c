@@ -59,6 +59,11 @@ static void fault_disk(struct world *world, struct machine *machine, uint32_t fa
         disk->fail_left = (uint32_t)world_draw(world, 1, 8);
         disk->fail_unknown = fault == FAULT_DISK_UNKNOWN;
         break;
+    case FAULT_DISK_REFUSE:
+        disk->refuse_percent = rand_percent(&world->rand, 50) ? 5 : 40;
+        disk->refuse_salt = rand_next(&world->rand);
+        heal_later(world, fault, machine->index, 3000);
+        break;
     case FAULT_DISK_HANG:
         disk->hang_us = (uint32_t)world_draw(world, 500000, 4000000);
         break;
@@ -185,6 +190,7 @@ void faults_on_fault(struct world *world)
     case FAULT_DISK_FAIL:
     case FAULT_DISK_UNKNOWN:
     case FAULT_DISK_HANG:
+    case FAULT_DISK_REFUSE:
     case FAULT_REGISTRY:
         fault_disk(world, machine, fault);
         break;
@@ -210,6 +216,9 @@ void faults_on_heal(struct world *world, const struct wake *wake)
     case FAULT_DISK_SLOW:
         world->machines[wake->serial].disk.slow_us = 0;
         break;
+    case FAULT_DISK_REFUSE:
+        world->machines[wake->serial].disk.refuse_percent = 0;
+        break;
     default:
         world->machines[0].disk.registry_slow_us = 0;
         world->machines[0].disk.registry_fail_left = 0;
@@ -231,6 +240,7 @@ void faults_stop(struct world *world)
         disk->slow_us = 0;
         disk->fail_left = 0;
         disk->hang_us = 0;
+        disk->refuse_percent = 0;
         disk->registry_fail_left = 0;
         disk->registry_slow_us = 0;
         if (disk->job.serial != 0) { /* what hangs comes to an end */
@@ -240,9 +250,11 @@ void faults_stop(struct world *world)
             heap_push(&world->heap, world->now_us + 1000, WAKE_REGISTRY, i, disk->registry_serial,
                       NULL);
         }
-        /* With min_in_sync above 1 nothing is committed by a primary alone: all come back. */
-        if (machine->node == NULL && machine->epoch != 0 &&
-            (machine->wanted || world->plan.min_in_sync > 1 || machine == world_primary(world))) {
+        /* With min_in_sync above 1 nothing is committed by a primary alone: all come back; also
+         * when nobody has stayed long enough to become primary. */
+        bool needed = world->plan.min_in_sync > 1 || world_primary(world) == NULL ||
+                      machine == world_primary(world);
+        if (machine->node == NULL && machine->epoch != 0 && (machine->wanted || needed)) {
             start_later(world, machine, 0, 50);
         }
     }

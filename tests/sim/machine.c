@@ -249,6 +249,7 @@ static void machine_after_step(struct world *world, struct machine *machine)
     check_primary_after_step(world, machine);
     check_durable_after_step(world, machine);
     check_order_after_step(world, machine);
+    check_undone_after_step(world, machine);
     check_bounds_after_step(world, machine);
 }
 
@@ -441,15 +442,20 @@ void machine_on_disk(struct world *world, const struct wake *wake)
     if (machine->node == NULL || machine->disk.job.serial != wake->serial) {
         return;
     }
-    uint64_t batch = machine->disk.job.batch;
     bool stored = disk_finish(world, machine);
-    trace_line(world->trace, world->now_us, machine->name, "batch %" PRIu64 " %s", batch,
-               stored ? "is stored" : "failed");
+    struct disk_job job = machine->disk.job; /* the node may begin the next one */
+    memset(&machine->disk.job, 0, sizeof(job));
+    uint64_t batch = job.batch;
+    trace_line(world->trace, world->now_us, machine->name, "batch %" PRIu64 " %s, %u refused",
+               batch, stored ? "is stored" : "failed", stored ? job.refusals_len : 0);
     struct event event = {.kind = stored ? EVENT_PERSISTED : EVENT_PERSIST_FAILED};
     event.as.persist.batch = batch;
     event.as.persist.status = stored ? KV_OK : KV_E_IO;
     event.as.persist.error = stored ? NULL : "the simulated store failed";
+    event.as.persist.refusals = stored ? job.refusals : NULL;
+    event.as.persist.refusals_len = stored ? job.refusals_len : 0;
     machine_step(world, machine, &event);
+    disk_job_close(&job);
 }
 
 void machine_on_registry(struct world *world, const struct wake *wake)

@@ -3,9 +3,9 @@
 #include <string.h>
 
 static const char *const fault_names[FAULTS_LEN] = {
-    "loss",      "partition", "link",          "disk-slow",     "disk-fail", "disk-unknown",
-    "disk-hang", "crash",     "crash-primary", "crash-arbiter", "leave",     "leave-request",
-    "join",      "clock",     "registry",      "garbage",       "wipe",
+    "loss",          "partition",   "link",  "disk-slow",     "disk-fail",     "disk-unknown",
+    "disk-hang",     "disk-refuse", "crash", "crash-primary", "crash-arbiter", "leave",
+    "leave-request", "join",        "clock", "registry",      "garbage",       "wipe",
 };
 
 const char *plan_fault_name(uint32_t fault)

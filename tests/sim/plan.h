@@ -17,6 +17,7 @@ enum fault_kind {
     FAULT_DISK_FAIL,     /* a store fails some times in a row */
     FAULT_DISK_UNKNOWN,  /* ... after having stored the batch, or a part */
     FAULT_DISK_HANG,     /* one batch takes seconds */
+    FAULT_DISK_REFUSE,   /* for a while, a store refuses some records for good */
     FAULT_CRASH,         /* a replica that is not the primary is killed, and comes back */
     FAULT_CRASH_PRIMARY, /* the primary is killed, and comes back */
     FAULT_CRASH_ARBITER, /* the arbiter is killed, and comes back */

@@ -24,6 +24,9 @@
 #define SETTLE_STEP_MS   20u
 #define SETTLE_BUDGET_MS 2000u /* after the load has stopped: G3 */
 #define READ_BUDGET_MS   5000u
+#define REFUSED_BUDGET_MS                                                  \
+    10000u /* more: a node whose store refused content tries again so late \
+            */
 
 void world_fail(struct world *world, const char *promise, const char *format, ...)
 {
@@ -91,6 +94,12 @@ static void world_set_up(struct world *world)
         snprintf(name, sizeof(name), "n%u", i + 1);
         machine_add(world, name, false, true);
     }
+    /* One store that is choosy from the beginning: it meets what the others hold already. */
+    if ((plan->faults & (1u << FAULT_DISK_REFUSE)) != 0 && rand_percent(&world->rand, 60)) {
+        struct disk *disk = &world->machines[world_draw(world, 0, others)].disk;
+        disk->refuse_percent = rand_percent(&world->rand, 50) ? 3 : 30;
+        disk->refuse_salt = rand_next(&world->rand);
+    }
     uint32_t started = plan->replicas + (plan->combined ? 0 : 1);
     for (uint32_t i = 0; i < started; i++) {
         heap_push(&world->heap, world_draw(world, 0, 20000), WAKE_START, i, 0, NULL);
@@ -127,6 +136,12 @@ static void world_begin_read(struct world *world)
     heap_push(&world->heap, world->now_us + READ_BUDGET_MS * 1000ull, WAKE_SETTLE, 1, 0, NULL);
 }
 
+static uint64_t world_settle_budget_ms(const struct world *world)
+{
+    bool refuses = (world->plan.faults & (1u << FAULT_DISK_REFUSE)) != 0;
+    return SETTLE_BUDGET_MS + (refuses ? REFUSED_BUDGET_MS : 0);
+}
+
 /* index 1: the read phase should be over. */
 static void world_on_settle(struct world *world, const struct wake *wake)
 {
@@ -151,7 +166,7 @@ static void world_on_settle(struct world *world, const struct wake *wake)
     case PHASE_SETTLE:
         if (check_converged(world, why, sizeof(why))) {
             world_begin_read(world);
-        } else if (world->now_us > world->healed_us + SETTLE_BUDGET_MS * 1000ull) {
+        } else if (world->now_us > world->healed_us + world_settle_budget_ms(world) * 1000ull) {
             world_fail(world, "G3 convergent", "still not: %s", why);
         } else {
             heap_push(&world->heap, world->now_us + SETTLE_STEP_MS * 1000ull, WAKE_SETTLE, 0, 0,
@@ -242,6 +257,8 @@ static void world_close(struct world *world)
     alloc_free(world->conns);
     alloc_free(world->pendings);
     alloc_free(world->acked);
+    alloc_free(world->refused);
+    alloc_free(world->voids);
     alloc_free(world->views);
 }
 

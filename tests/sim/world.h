@@ -12,6 +12,7 @@
 #include "trace.h"
 
 #include "base/rand.h"
+#include "logic/event.h"
 #include "logic/node.h"
 
 #define MACHINES_MAX 9u /* an arbiter, five replicas, two spares, one that was wiped */
@@ -25,6 +26,7 @@
 struct disk_entry {
     bool present;
     struct kv_position position;
+    uint64_t refused; /* index of a record of the key that was refused since; 0: none */
     uint8_t *value;
     uint32_t value_len;
 };
@@ -39,7 +41,9 @@ struct disk_job {
     uint8_t *bytes; /* a copy */
     size_t len;
     uint32_t records_len;
-    uint8_t outcome; /* enum disk_outcome */
+    uint8_t outcome;                  /* enum disk_outcome */
+    struct persist_refusal *refusals; /* made when the job is over */
+    uint32_t refusals_len;
 };
 
 struct disk {
@@ -58,9 +62,11 @@ struct disk {
     uint8_t registry_outcome;
     /* troubles, set by faults */
     uint32_t slow_us;
-    uint32_t fail_left; /* so many batches fail */
-    bool fail_unknown;  /* ... after being stored, or a part of them */
-    uint32_t hang_us;   /* the next batch takes so long */
+    uint32_t fail_left;      /* so many batches fail */
+    bool fail_unknown;       /* ... after being stored, or a part of them */
+    uint32_t hang_us;        /* the next batch takes so long */
+    uint32_t refuse_percent; /* of the records, by what is in them */
+    uint64_t refuse_salt;
     uint32_t registry_fail_left;
     uint32_t registry_slow_us;
 };
@@ -154,6 +160,20 @@ struct acked {
     struct kv_position position;
 };
 
+/* A record that some store has refused. */
+struct refused_record {
+    struct kv_position position;
+    uint32_t machine;
+    bool was_stored; /* later, when the batch was repeated */
+};
+
+/* An update whose client was told that it is refused: nobody may ever see it. */
+struct void_record {
+    uint64_t index;
+    uint32_t key;
+    uint32_t op;
+};
+
 /* What the arbiter made durable. */
 struct view_note {
     uint64_t number;
@@ -185,6 +205,10 @@ struct world {
     uint32_t pendings_len, pendings_capacity;
     struct acked *acked;
     uint32_t acked_len, acked_capacity;
+    struct refused_record *refused;
+    uint32_t refused_len, refused_capacity;
+    struct void_record *voids;
+    uint32_t voids_len, voids_capacity;
     struct view_note *views;
     uint32_t views_len, views_capacity;
     /* network troubles */

@@ -53,7 +53,8 @@ struct kv_answer {
     int32_t status;          /* KV_OK; KV_E_NOT_FOUND: the key or node is absent; KV_E_TIMEOUT: not
                                 confirmed in time, may have been executed; KV_E_REJECTED: certainly
                                 not executed; KV_E_TOO_LARGE: likewise, the node takes no
-                                such key or value; KV_E_UNREACHABLE: not sent, nobody reachable;
+                                such key or value; KV_E_REFUSED: a store refuses it for good,
+                                it is undone everywhere; KV_E_UNREACHABLE: not sent, nobody reachable;
                                 KV_E_CLOSED: the client was closed before the answer came */
     const char *reason;      /* why, for people; "" with KV_OK */
     uint32_t retry_after_ms; /* with KV_E_REJECTED: when it may succeed */

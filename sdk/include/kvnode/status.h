@@ -31,12 +31,13 @@
     X(KV_E_REJECTED, -14, KV_CLASS_RETRY, "rejected, certainly not executed")    \
     X(KV_E_UNREACHABLE, -15, KV_CLASS_RETRY, "nobody reachable")                 \
     X(KV_E_CONTRACT, -16, KV_CLASS_FATAL, "the plugin broke its contract")       \
-    X(KV_E_EXISTS, -17, KV_CLASS_CALLER, "exists or is in use already")
+    X(KV_E_EXISTS, -17, KV_CLASS_CALLER, "exists or is in use already")          \
+    X(KV_E_REFUSED, -18, KV_CLASS_CALLER, "refused by a store for good, undone")
 
 #define KV_OK                                           0
 
 #define KV_STATUS_CONSTANT_(name, number, class_, text) name = (number),
-enum { KV_STATUS_TABLE(KV_STATUS_CONSTANT_) KV_STATUS_LAST_ = -17 };
+enum { KV_STATUS_TABLE(KV_STATUS_CONSTANT_) KV_STATUS_LAST_ = -18 };
 #undef KV_STATUS_CONSTANT_
 
 #endif

@@ -1,0 +1,118 @@
+#include "logic/refusals.h"
+
+#include "base/alloc.h"
+#include "logic/message.h"
+
+#include <string.h>
+
+void refusals_init(struct refusals *refusals)
+{
+    memset(refusals, 0, sizeof(*refusals));
+}
+
+static void refusals_free(struct refusal *refusal)
+{
+    alloc_free(refusal->reason);
+    alloc_free(refusal->key);
+}
+
+void refusals_close(struct refusals *refusals)
+{
+    for (uint32_t i = 0; i < refusals->len; i++) {
+        refusals_free(&refusals->items[i]);
+    }
+    alloc_free(refusals->items);
+    refusals_init(refusals);
+}
+
+void refusals_add(struct refusals *refusals, const struct kv_record *record, const char *reason,
+                  uint64_t durable, bool is_made_up)
+{
+    if (refusals->len == refusals->capacity) {
+        refusals->capacity = refusals->capacity == 0 ? 8 : refusals->capacity * 2;
+        refusals->items =
+            alloc_resize(refusals->items, refusals->capacity * sizeof(*refusals->items));
+    }
+    struct refusal *refusal = &refusals->items[refusals->len++];
+    memset(refusal, 0, sizeof(*refusal));
+    refusal->index = record->position.index;
+    refusal->durable = durable;
+    refusal->is_made_up = is_made_up;
+    size_t reason_len = strnlen(reason == NULL ? "" : reason, TEXT_MAX);
+    refusal->reason = alloc_zeroed(1, reason_len + 1);
+    memcpy(refusal->reason, reason == NULL ? "" : reason, reason_len);
+    refusal->key_len = record->key_len;
+    refusal->key = alloc_zeroed(1, record->key_len + 1u);
+    if (record->key_len > 0) {
+        memcpy(refusal->key, record->key, record->key_len);
+    }
+}
+
+bool refusals_has(const struct refusals *refusals, uint64_t index)
+{
+    for (uint32_t i = 0; i < refusals->len; i++) {
+        if (refusals->items[i].index == index) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void refusals_on_record(struct refusals *refusals, const struct kv_record *record)
+{
+    for (uint32_t i = 0; i < refusals->len; i++) {
+        struct refusal *refusal = &refusals->items[i];
+        if (refusal->index < record->position.index && refusal->key_len == record->key_len &&
+            (record->key_len == 0 || memcmp(refusal->key, record->key, record->key_len) == 0)) {
+            refusal->is_made_up = true;
+        }
+    }
+}
+
+bool refusals_on_dealt(struct refusals *refusals, uint64_t dealt)
+{
+    if (dealt <= refusals->dealt || dealt > refusals->first + refusals->len) {
+        return false;
+    }
+    refusals->dealt = dealt;
+    return true;
+}
+
+void refusals_trim(struct refusals *refusals, uint64_t index)
+{
+    uint32_t gone = 0;
+    while (gone < refusals->len && refusals->first + gone < refusals->dealt &&
+           refusals->items[gone].is_made_up && refusals->items[gone].index < index) {
+        refusals_free(&refusals->items[gone]);
+        gone++;
+    }
+    if (gone > 0) {
+        refusals->len -= gone;
+        refusals->first += gone;
+        memmove(refusals->items, refusals->items + gone, refusals->len * sizeof(*refusals->items));
+    }
+}
+
+void refusals_encode(const struct refusals *refusals, struct buffer *ret_bytes, uint64_t *ret_first,
+                     uint32_t *ret_len, uint64_t *ret_durable)
+{
+    uint32_t place = 0;
+    uint32_t len = 0;
+    *ret_durable = UINT64_MAX;
+    if (refusals->dealt > refusals->first) {
+        place = (uint32_t)(refusals->dealt - refusals->first);
+    }
+    *ret_first = refusals->first + place;
+    for (; place < refusals->len && len < ACK_REFUSALS_MAX; place++, len++) {
+        const struct refusal *item = &refusals->items[place];
+        struct message_refusal refusal = {item->index,
+                                          {(const uint8_t *)item->reason, strlen(item->reason)}};
+        size_t size = message_refusal_size(&refusal);
+        struct bytes_writer writer = bytes_writer_init(buffer_room(ret_bytes, size), size);
+        message_write_refusal(&writer, &refusal);
+    }
+    if (place < refusals->len) {
+        *ret_durable = refusals->items[place].durable;
+    }
+    *ret_len = len;
+}
