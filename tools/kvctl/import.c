@@ -113,14 +113,15 @@ static void import_set_status(struct import *import, int status)
     }
 }
 
-/* A line that can never be inserted. */
-static void import_refuse_line(struct import *import, uint64_t line, const char *text)
+/* A line that can never be inserted. exit_status: of kvctl, unless bad lines are skipped. */
+static void import_refuse_line(struct import *import, uint64_t line, const char *text,
+                               int exit_status)
 {
     import->bad_lines++;
     import_say(import, line, text);
     if (!import->ctl->options.skip_bad) {
         import->is_read = true;
-        import_set_status(import, EXIT_USAGE);
+        import_set_status(import, exit_status);
     }
 }
 
@@ -179,8 +180,9 @@ static void import_on_failure(struct import *import, struct pair *pair,
                               const struct outcome *outcome)
 {
     pair->attempts++;
-    if (outcome->status == KV_E_TOO_LARGE) {
-        import_refuse_line(import, pair->line, outcome->reason);
+    if (outcome->status == KV_E_TOO_LARGE || outcome->status == KV_E_REFUSED) {
+        import_refuse_line(import, pair->line, outcome->reason,
+                           outcome->status == KV_E_REFUSED ? EXIT_FAILED : EXIT_USAGE);
         import_release(import, pair);
         return;
     }
@@ -246,7 +248,7 @@ static bool import_take_line(struct import *import)
         import_set_status(import, EXIT_FAILED);
         return false;
     case LINES_TOO_LONG:
-        import_refuse_line(import, import->lines.number, "the line is too long");
+        import_refuse_line(import, import->lines.number, "the line is too long", EXIT_USAGE);
         return true;
     case LINES_LINE:
         break;
@@ -254,7 +256,7 @@ static bool import_take_line(struct import *import)
     struct pair *pair = import_take_spare(import);
     pair->line = import->lines.number;
     if (!pairs_decode(import->format, line, len, &pair->key, &pair->value, error)) {
-        import_refuse_line(import, pair->line, error);
+        import_refuse_line(import, pair->line, error, EXIT_USAGE);
         import_give_spare(import, pair);
         return true;
     }
