@@ -3,6 +3,7 @@
 #include "base/alloc.h"
 #include "base/check.h"
 #include "host/config_file.h"
+#include "host/config_together.h"
 #include "host/guard_persist.h"
 #include "host/loader.h"
 
@@ -10,6 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#define CONFIG_SCHEME_DEFAULT    "tcp://"
 #define CONFIG_LISTEN_DEFAULT    "tcp://127.0.0.1:0"
 #define CONFIG_TRANSPORT_DEFAULT "transport-tcp"
 #define CONFIG_PERSIST_DEFAULT   "persist-file"
@@ -39,6 +41,8 @@ static const struct config_member config_members[] = {
                   CONFIG_MS_MAX, 500),
     CONFIG_NUMBER("replication", "join_timeout_ms", replication.join_timeout_ms, 0, CONFIG_MS_MAX,
                   30000),
+    CONFIG_NUMBER("persistence", "isolate_memory_mb", isolate.memory_mb, 0, 16777216, 0),
+    CONFIG_NUMBER("persistence", "isolate_timeout_ms", isolate.timeout_ms, 0, CONFIG_MS_MAX, 30000),
     CONFIG_NUMBER("limits", "key_bytes", limits.key_bytes, 1, GUARD_KEY_BYTES_MAX, 65536),
     CONFIG_NUMBER("limits", "value_bytes", limits.value_bytes, 1, GUARD_VALUE_BYTES_MAX, 1048576),
     CONFIG_NUMBER("limits", "inflight_ops", limits.inflight_ops, 1, 1048576, 65536),
@@ -179,6 +183,23 @@ static uint32_t config_word(struct config_file *file, const config_setting_t *gr
     return fallback;
 }
 
+static bool config_read_bool(struct config_file *file, const config_setting_t *group,
+                             const char *name, bool fallback)
+{
+    const config_setting_t *setting = group == NULL ? NULL : config_setting_get_member(group, name);
+    if (setting == NULL) {
+        return fallback;
+    }
+    if (config_setting_type(setting) != CONFIG_TYPE_BOOL) {
+        char path[160];
+        config_file_mistake(file, setting, "%s must be true or false, not %s",
+                            config_path(group, name, path, sizeof(path)),
+                            config_type_text(setting));
+        return fallback;
+    }
+    return config_setting_get_bool(setting) == CONFIG_TRUE;
+}
+
 static uint64_t config_read_number(struct config_file *file, const config_setting_t *group,
                                    const struct config_number *number)
 {
@@ -285,6 +306,13 @@ static void config_read_node(struct config_file *file, struct config *config)
                             NODE_NAME_MAX, name);
         name = NULL;
     }
+    if (name != NULL && (strcmp(name, ".") == 0 || strcmp(name, "..") == 0)) {
+        config_file_mistake(file, config_setting_get_member(group, "name"),
+                            "node.name must not be \"%s\", which names a folder; give it a letter "
+                            "or a digit, like \"n1\"",
+                            name);
+        name = NULL;
+    }
     if (arbiter != NULL) {
         config_check_uri(file, config_setting_get_member(group, "arbiter"), "node.arbiter",
                          arbiter);
@@ -342,9 +370,18 @@ static bool config_plugin_has(const struct config_plugin *plugin, const char *na
     return false;
 }
 
-/* All members of group but `plugin` and `except` become settings. group NULL: the default. */
+static bool config_is_one_of(const char *name, const char *const *names)
+{
+    while (*names != NULL && strcmp(*names, name) != 0) {
+        names++;
+    }
+    return *names != NULL;
+}
+
+/* All members of group but `own`, the host's (NULL after the last), become settings. group NULL:
+ * the default. */
 static void config_read_plugin(struct config_file *file, const config_setting_t *group,
-                               const char *fallback, const char *except,
+                               const char *fallback, const char *const *own,
                                struct config_plugin *plugin)
 {
     char place[CONFIG_PLACE_MAX];
@@ -357,7 +394,7 @@ static void config_read_plugin(struct config_file *file, const config_setting_t 
         const char *setting_name = config_setting_name(setting);
         char number[64];
         const char *value = config_setting_get_string(setting);
-        if (strcmp(setting_name, "plugin") == 0 || strcmp(setting_name, except) == 0) {
+        if (config_is_one_of(setting_name, own)) {
             continue;
         }
         if (value == NULL && config_value_text(setting, number, sizeof(number))) {
@@ -392,15 +429,28 @@ static void config_read_listen(struct config_file *file, const config_setting_t 
     }
 }
 
-static void config_read_transport(struct config_file *file, const config_setting_t *group,
-                                  struct config_transport *transport)
+/* Where a transport listens that is not told: the first one of an arbiter where all look for it,
+ * any other on a free port. */
+static const char *config_listen_default(const struct config *config, bool is_first)
 {
-    config_read_plugin(file, group, CONFIG_TRANSPORT_DEFAULT, "listen", &transport->plugin);
+    size_t len = strlen(CONFIG_SCHEME_DEFAULT);
+    bool is_arbiter = config->node.is_arbiter && is_first &&
+                      strncmp(config->node.arbiter, CONFIG_SCHEME_DEFAULT, len) == 0;
+    return is_arbiter ? config->node.arbiter : CONFIG_LISTEN_DEFAULT;
+}
+
+static void config_read_transport(struct config_file *file, const config_setting_t *group,
+                                  const struct config *config, struct config_transport *transport)
+{
+    static const char *const own[] = {"plugin", "listen", NULL};
+    bool is_first = transport == &config->transports[0];
+    config_read_plugin(file, group, CONFIG_TRANSPORT_DEFAULT, own, &transport->plugin);
     const config_setting_t *listen =
         group == NULL ? NULL : config_setting_get_member(group, "listen");
     if (listen == NULL) {
         if (strcmp(transport->plugin.plugin, CONFIG_TRANSPORT_DEFAULT) == 0) {
-            transport->uris[transport->uris_len++] = config_copy(CONFIG_LISTEN_DEFAULT);
+            transport->uris[transport->uris_len++] =
+                config_copy(config_listen_default(config, is_first));
         }
     } else if (config_is_list(listen)) {
         for (int i = 0; i < config_setting_length(listen); i++) {
@@ -416,7 +466,7 @@ static void config_read_transports(struct config_file *file, struct config *conf
     const config_setting_t *list =
         config_setting_get_member(config_root_setting(&file->tree), "transports");
     if (list == NULL) {
-        config_read_transport(file, NULL, &config->transports[config->transports_len++]);
+        config_read_transport(file, NULL, config, &config->transports[config->transports_len++]);
         return;
     }
     if (!config_setting_is_list(list) || config_setting_length(list) == 0 ||
@@ -437,7 +487,7 @@ static void config_read_transports(struct config_file *file, struct config *conf
                                 config_type_text(group));
             continue;
         }
-        config_read_transport(file, group, &config->transports[config->transports_len]);
+        config_read_transport(file, group, config, &config->transports[config->transports_len]);
         uris_len += config->transports[config->transports_len++].uris_len;
     }
     if (mistakes_len == file->mistakes_len && (uris_len == 0 || uris_len > URIS_MAX)) {
@@ -450,6 +500,8 @@ static void config_read_transports(struct config_file *file, struct config *conf
 
 static void config_read_persistence(struct config_file *file, struct config *config)
 {
+    static const char *const own[] = {"plugin", "isolate", "isolate_memory_mb",
+                                      "isolate_timeout_ms", NULL};
     const config_setting_t *group = config_group(file, "persistence");
     struct config_plugin *plugin = &config->persistence;
     if (!config->node.is_replica) {
@@ -461,7 +513,8 @@ static void config_read_persistence(struct config_file *file, struct config *con
         return;
     }
     config->has_persistence = true;
-    config_read_plugin(file, group, CONFIG_PERSIST_DEFAULT, "plugin", plugin);
+    config->isolate.is_wanted = config_read_bool(file, group, "isolate", false);
+    config_read_plugin(file, group, CONFIG_PERSIST_DEFAULT, own, plugin);
     if (strcmp(plugin->plugin, CONFIG_PERSIST_DEFAULT) != 0) {
         return;
     }
@@ -481,7 +534,7 @@ static void config_read_persistence(struct config_file *file, struct config *con
 
 static void config_read_numbers(struct config_file *file, struct config *config)
 {
-    static const char *const groups[] = {"replication", "limits"};
+    static const char *const groups[] = {"replication", "limits", "persistence"};
     for (uint32_t g = 0; g < CONFIG_COUNT(groups); g++) {
         const char *known[CONFIG_COUNT(config_members) + 1];
         uint32_t known_len = 0;
@@ -507,42 +560,9 @@ static void config_read_numbers(struct config_file *file, struct config *config)
             config->replication.ack = (enum ack_mode)(
                 1 + config_word(file, group, "ack", config_acks, CONFIG_COUNT(config_acks), 0));
         }
-        if (group != NULL) {
+        if (group != NULL && g < 2) { /* what else is in persistence is the plugin's */
             config_check_names(file, group, known, known_len);
         }
-    }
-}
-
-/* What is fine alone and not together. */
-static void config_check_together(struct config_file *file, struct config *config)
-{
-    const config_t *tree = &file->tree;
-    uint64_t record_max = (uint64_t)config->limits.key_bytes + config->limits.value_bytes;
-    uint64_t message_max = node_message_max(&config->limits);
-    if (config->replication.replica_timeout_ms <= config->replication.retransmit_ms) {
-        const config_setting_t *at = config_lookup(tree, "replication.replica_timeout_ms");
-        config_file_mistake(file, at != NULL ? at : config_lookup(tree, "replication"),
-                            "replication.replica_timeout_ms (%" PRIu32 ") must be greater than "
-                            "replication.retransmit_ms (%" PRIu32 "), or one lost message costs a "
-                            "replica its place",
-                            config->replication.replica_timeout_ms,
-                            config->replication.retransmit_ms);
-    }
-    if (config->limits.inflight_bytes < record_max) {
-        const config_setting_t *at = config_lookup(tree, "limits.inflight_bytes");
-        config_file_mistake(file, at != NULL ? at : config_lookup(tree, "limits"),
-                            "limits.inflight_bytes must be at least %" PRIu64
-                            ", the longest key and value together, not %" PRIu64,
-                            record_max, config->limits.inflight_bytes);
-    }
-    const config_setting_t *queue = config_lookup(tree, "limits.queue_bytes");
-    if (config->limits_queue_bytes < message_max && queue == NULL) {
-        config->limits_queue_bytes = message_max; /* the default grows with the limits */
-    } else if (config->limits_queue_bytes < message_max) {
-        config_file_mistake(file, queue,
-                            "limits.queue_bytes must be at least %" PRIu64
-                            ", the longest message with these limits, not %" PRIu64,
-                            message_max, config->limits_queue_bytes);
     }
 }
 

@@ -1,7 +1,8 @@
 /*
  * The configuration: read with libconfig from a file, changed by `--set PATH=VALUE`, checked in
  * full before anything is started. Every setting has a default except node.name and node.arbiter;
- * a replica's store is by default persist-file in DATA/store, an arbiter alone has none. Mistakes
+ * a replica's store is by default persist-file in DATA/store, an arbiter alone has none; an arbiter
+ * that is not told where to listen does so at node.arbiter. Mistakes
  * are reported as `FILE:LINE: what, and what would be right`, an unknown setting with its nearest
  * known name. Main thread, before the loop.
  */
@@ -47,7 +48,12 @@ struct config {
     struct config_transport transports[CONFIG_TRANSPORTS_MAX];
     uint32_t transports_len;
     bool has_persistence;
-    struct config_plugin persistence;
+    struct config_plugin persistence; /* without isolate and what belongs to it */
+    struct {
+        bool is_wanted;      /* `persistence.isolate`: in a process of its own */
+        uint32_t memory_mb;  /* MiB of its address space; 0: no limit */
+        uint32_t timeout_ms; /* of one call but load(); 0: none */
+    } isolate;
     struct {
         enum ack_mode ack;
         uint32_t min_in_sync;

@@ -10,17 +10,15 @@
 #include "base/alloc.h"
 #include "base/arena.h"
 #include "base/check.h"
+#include "host/loader_parts.h"
 #include "host/plugin_file.h"
 
 #include <dlfcn.h>
-#include <errno.h>
 #include <inttypes.h>
 #include <limits.h>
 #include <link.h>
-#include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <uv.h>
 
@@ -30,12 +28,19 @@
 #define LOADER_TRANSPORT_MIN   72u
 
 #define LOADER_MEMBERS_MAX     9u
-#define LOADER_NAME_MAX        63u
+
 #define LOADER_TEXT_MAX        255u
 
 struct loader_plugin {
     struct loaded_plugin base; /* first: a pointer to it is one to the whole */
     struct arena arena;        /* all that base points to */
+};
+
+/* One function of the operations. With its capability it must be there, without it it must not. */
+struct loader_member {
+    const char *name;
+    uint64_t capability; /* 0: always there */
+    const char *capability_name;
 };
 
 /* What is known about a kind of plugin. */
@@ -44,67 +49,51 @@ struct loader_kind {
     const char *name;
     uint32_t ops_size_min;
     uint32_t ops_size;
-    uint64_t capabilities;
-    uint64_t load_capability; /* with it members[2] must be there, without it must not; 0: none */
+    uint64_t capabilities[KV_ABI_MINOR + 1]; /* known in each minor */
     uint32_t members_len;
-    const char *members[LOADER_MEMBERS_MAX];
+    struct loader_member members[LOADER_MEMBERS_MAX];
 };
+
+#define LOADER_PERSIST_1_0 (KV_PERSIST_LOAD | KV_PERSIST_ATOMIC | KV_PERSIST_DURABLE)
+#define LOADER_PERSIST_1_1 \
+    (LOADER_PERSIST_1_0 | KV_PERSIST_RESET | KV_PERSIST_GET | KV_PERSIST_SHARED)
+#define LOADER_TRANSPORT_1_0 (KV_TRANSPORT_ORDERED | KV_TRANSPORT_RELIABLE)
 
 static const struct loader_kind loader_kinds[] = {
     {KV_KIND_PERSIST,
      "persistence",
      LOADER_PERSIST_MIN,
      sizeof(struct kv_persist_ops),
-     KV_PERSIST_LOAD | KV_PERSIST_ATOMIC | KV_PERSIST_DURABLE,
-     KV_PERSIST_LOAD,
-     6,
-     {"create", "open", "load", "apply", "close", "destroy"}},
+     {LOADER_PERSIST_1_0, LOADER_PERSIST_1_1},
+     8,
+     {{"create", 0, ""},
+      {"open", 0, ""},
+      {"load", KV_PERSIST_LOAD, "KV_PERSIST_LOAD"},
+      {"apply", 0, ""},
+      {"close", 0, ""},
+      {"destroy", 0, ""},
+      {"reset", KV_PERSIST_RESET, "KV_PERSIST_RESET"},
+      {"get", KV_PERSIST_GET, "KV_PERSIST_GET"}}},
     {KV_KIND_TRANSPORT,
      "transport",
      LOADER_TRANSPORT_MIN,
      sizeof(struct kv_transport_ops),
-     KV_TRANSPORT_ORDERED | KV_TRANSPORT_RELIABLE,
-     0,
+     {LOADER_TRANSPORT_1_0, LOADER_TRANSPORT_1_0},
      9,
-     {"create", "start", "listen", "connect", "send", "flush", "close_link", "stop", "destroy"}},
+     {{"create", 0, ""},
+      {"start", 0, ""},
+      {"listen", 0, ""},
+      {"connect", 0, ""},
+      {"send", 0, ""},
+      {"flush", 0, ""},
+      {"close_link", 0, ""},
+      {"stop", 0, ""},
+      {"destroy", 0, ""}}},
 };
 
 _Static_assert(sizeof(struct kv_plugin) >= LOADER_PLUGIN_SIZE_MIN, "the host knows all of 1.0");
 _Static_assert(sizeof(struct kv_persist_ops) >= LOADER_PERSIST_MIN, "the host knows all of 1.0");
 _Static_assert(sizeof(struct kv_transport_ops) >= LOADER_TRANSPORT_MIN, "... all of 1.0");
-
-/* Where an error goes and what it is about. */
-struct loader_report {
-    const char *path;
-    char *text; /* LOADER_ERROR_MAX bytes */
-};
-
-__attribute__((format(printf, 3, 4))) static int32_t
-loader_refuse(const struct loader_report *report, int32_t status, const char *format, ...)
-{
-    int len = snprintf(report->text, LOADER_ERROR_MAX, "%s: ", report->path);
-    if (len < 0 || (size_t)len > LOADER_ERROR_MAX / 2) {
-        len = 0; /* so long a path leaves no room for what matters */
-    }
-    va_list arguments;
-    va_start(arguments, format);
-    vsnprintf(report->text + len, LOADER_ERROR_MAX - (size_t)len, format, arguments);
-    va_end(arguments);
-    return status;
-}
-
-static bool loader_is_word(const char *text, size_t len, bool underscore)
-{
-    for (size_t i = 0; i < len; i++) {
-        char c = text[i];
-        bool is_fine = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-                       c == '-' || (underscore && c == '_');
-        if (!is_fine) {
-            return false;
-        }
-    }
-    return len > 0;
-}
 
 /* --- the descriptor --- */
 
@@ -155,22 +144,6 @@ static int32_t loader_read_descriptor(const struct loader_report *report, void *
                         : (uint32_t)sizeof(*ret_descriptor);
     memset(ret_descriptor, 0, sizeof(*ret_descriptor));
     memcpy(ret_descriptor, foreign, size);
-    return KV_OK;
-}
-
-static int32_t loader_check_text(const struct loader_report *report, const char *field,
-                                 const char *text, size_t len_max)
-{
-    if (text == NULL) {
-        return loader_refuse(report, KV_E_INVALID, "%s: the host needs a text, the plugin has NULL",
-                             field);
-    }
-    if (strnlen(text, len_max + 1) > len_max) {
-        return loader_refuse(report, KV_E_INVALID,
-                             "%s: the host takes at most %zu bytes, the plugin's is longer: "
-                             "\"%.64s...\"",
-                             field, len_max, text);
-    }
     return KV_OK;
 }
 
@@ -226,14 +199,22 @@ static int32_t loader_check_kind(const struct loader_report *report,
                              "ops_size: the host needs at least %u, the plugin has %u",
                              kind->ops_size_min, descriptor->ops_size);
     }
+    if (descriptor->ops_size % sizeof(void *) != 0) {
+        return loader_refuse(report, KV_E_INVALID,
+                             "ops_size: the host needs whole functions, a multiple of %zu, the "
+                             "plugin has %u",
+                             sizeof(void *), descriptor->ops_size);
+    }
     return KV_OK;
 }
 
 /* What the plugin needs of the host, and bits that neither side may invent. */
 static int32_t loader_check_needs(const struct loader_report *report, struct kv_plugin *descriptor)
 {
-    uint64_t known = loader_kind_find(descriptor->kind)->capabilities;
-    if (descriptor->abi_minor > KV_ABI_MINOR) {
+    bool is_later = descriptor->abi_minor > KV_ABI_MINOR;
+    uint64_t known = loader_kind_find(descriptor->kind)
+                         ->capabilities[is_later ? KV_ABI_MINOR : descriptor->abi_minor];
+    if (is_later) {
         descriptor->capabilities &= known; /* of a later minor: of no use to this host */
     }
     if ((descriptor->capabilities & ~known) != 0) {
@@ -264,118 +245,6 @@ static int32_t loader_check_needs(const struct loader_report *report, struct kv_
     return KV_OK;
 }
 
-/* --- options --- */
-
-static bool loader_is_int(const char *text)
-{
-    char *end = NULL;
-    size_t sign = text[0] == '-' ? 1 : 0;
-    if (text[sign] < '0' || text[sign] > '9') {
-        return false;
-    }
-    errno = 0;
-    (void)strtoll(text, &end, 10);
-    return errno == 0 && *end == '\0';
-}
-
-static bool loader_is_of_type(const char *text, uint32_t type)
-{
-    switch (type) {
-    case KV_OPTION_INT:
-        return loader_is_int(text);
-    case KV_OPTION_BOOL:
-        return strcmp(text, "true") == 0 || strcmp(text, "false") == 0;
-    default:
-        return true;
-    }
-}
-
-static const char *loader_type_text(uint32_t type)
-{
-    switch (type) {
-    case KV_OPTION_INT:
-        return "a whole number of 64 bits";
-    case KV_OPTION_BOOL:
-        return "true or false";
-    default:
-        return "a text";
-    }
-}
-
-/* The options before index `at` are checked already. */
-static int32_t loader_check_option(const struct loader_report *report,
-                                   const struct kv_plugin *descriptor, uint32_t at)
-{
-    const struct kv_option *option = &descriptor->options[at];
-    char field[64];
-    snprintf(field, sizeof(field), "options[%u].name", at);
-    int32_t status = loader_check_text(report, field, option->name, LOADER_NAME_MAX);
-    if (status != KV_OK) {
-        return status;
-    }
-    bool is_taken = strcmp(option->name, "plugin") == 0 ||
-                    (descriptor->kind == KV_KIND_TRANSPORT && strcmp(option->name, "listen") == 0);
-    if (!loader_is_word(option->name, strlen(option->name), true) || is_taken) {
-        return loader_refuse(report, KV_E_INVALID,
-                             "%s: the host takes letters, digits, '-' and '_', and no word of its "
-                             "own (plugin, listen); the plugin has \"%s\"",
-                             field, option->name);
-    }
-    for (uint32_t i = 0; i < at; i++) {
-        if (strcmp(descriptor->options[i].name, option->name) == 0) {
-            return loader_refuse(report, KV_E_INVALID,
-                                 "%s: the host takes a name once, the plugin has \"%s\" as "
-                                 "options[%u] too",
-                                 field, option->name, i);
-        }
-    }
-    if (option->type < KV_OPTION_STRING || option->type > KV_OPTION_BOOL) {
-        return loader_refuse(report, KV_E_INVALID,
-                             "options[%u].type: the host knows %u to %u, the plugin has %u for %s",
-                             at, KV_OPTION_STRING, KV_OPTION_BOOL, option->type, option->name);
-    }
-    if (option->reserved != 0) {
-        return loader_refuse(report, KV_E_INVALID,
-                             "options[%u].reserved: the host needs 0, the plugin has %u for %s", at,
-                             option->reserved, option->name);
-    }
-    if (option->help == NULL) {
-        return loader_refuse(report, KV_E_INVALID,
-                             "options[%u].help: the host needs a text, the plugin has NULL for %s",
-                             at, option->name);
-    }
-    if (option->default_value != NULL && !loader_is_of_type(option->default_value, option->type)) {
-        return loader_refuse(report, KV_E_INVALID,
-                             "options[%u].default_value: the host needs %s, the plugin has "
-                             "\"%.64s\" for %s",
-                             at, loader_type_text(option->type), option->default_value,
-                             option->name);
-    }
-    return KV_OK;
-}
-
-static int32_t loader_check_options(const struct loader_report *report,
-                                    const struct kv_plugin *descriptor)
-{
-    if (descriptor->options_len > LOADER_OPTIONS_MAX) {
-        return loader_refuse(report, KV_E_INVALID,
-                             "options_len: the host takes at most %u, the plugin has %u",
-                             LOADER_OPTIONS_MAX, descriptor->options_len);
-    }
-    if (descriptor->options_len > 0 && descriptor->options == NULL) {
-        return loader_refuse(report, KV_E_INVALID,
-                             "options: the host needs %u of them, the plugin has NULL",
-                             descriptor->options_len);
-    }
-    for (uint32_t i = 0; i < descriptor->options_len; i++) {
-        int32_t status = loader_check_option(report, descriptor, i);
-        if (status != KV_OK) {
-            return status;
-        }
-    }
-    return KV_OK;
-}
-
 /* --- operations, and the copy --- */
 
 static int32_t loader_copy_ops(const struct loader_report *report, struct loaded_plugin *plugin)
@@ -383,7 +252,8 @@ static int32_t loader_copy_ops(const struct loader_report *report, struct loaded
     const struct kv_plugin *descriptor = &plugin->descriptor;
     const struct loader_kind *kind = loader_kind_find(descriptor->kind);
     void *members[LOADER_MEMBERS_MAX];
-    KV_CHECK(kind->ops_size_min == kind->members_len * sizeof(members[0]));
+    size_t size = kind->members_len * sizeof(members[0]);
+    KV_CHECK(kind->ops_size == size);
     if (descriptor->ops == NULL) {
         return loader_refuse(report, KV_E_INVALID,
                              "ops: the host needs the %s operations, the plugin has NULL",
@@ -392,20 +262,21 @@ static int32_t loader_copy_ops(const struct loader_report *report, struct loaded
     memset(&plugin->ops, 0, sizeof(plugin->ops));
     memcpy(&plugin->ops, descriptor->ops,
            descriptor->ops_size < kind->ops_size ? descriptor->ops_size : kind->ops_size);
-    memcpy(members, &plugin->ops, kind->ops_size_min);
+    memcpy(members, &plugin->ops, size);
     for (uint32_t i = 0; i < kind->members_len; i++) {
-        bool is_load = kind->load_capability != 0 && i == 2;
-        bool is_needed = !is_load || (descriptor->capabilities & kind->load_capability) != 0;
+        const struct loader_member *member = &kind->members[i];
+        bool is_needed =
+            member->capability == 0 || (descriptor->capabilities & member->capability) != 0;
         if (is_needed && members[i] == NULL) {
-            return loader_refuse(report, KV_E_INVALID,
-                                 "ops.%s: the host needs a function%s, the plugin has NULL",
-                                 kind->members[i], is_load ? " with KV_PERSIST_LOAD" : "");
+            return loader_refuse(
+                report, KV_E_INVALID, "ops.%s: the host needs a function%s%s, the plugin has NULL",
+                member->name, member->capability == 0 ? "" : " with ", member->capability_name);
         }
         if (!is_needed && members[i] != NULL) {
             return loader_refuse(report, KV_E_INVALID,
-                                 "ops.%s: the host needs NULL without KV_PERSIST_LOAD, the plugin "
-                                 "has a function",
-                                 kind->members[i]);
+                                 "ops.%s: the host needs NULL without %s, the plugin has a "
+                                 "function",
+                                 member->name, member->capability_name);
         }
     }
     return KV_OK;
@@ -511,139 +382,4 @@ void loader_pin(const struct loaded_plugin *plugin)
     if (pinned != NULL) {
         dlclose(pinned); /* the mark stays, the count goes back */
     }
-}
-
-/* --- settings --- */
-
-const char *loader_nearest_name(const char *name, const char *const *known, uint32_t known_len)
-{
-    const char *nearest = NULL;
-    uint32_t nearest_distance = UINT32_MAX;
-    uint32_t row[LOADER_NAME_MAX + 2];
-    size_t len = strnlen(name, LOADER_NAME_MAX);
-    for (uint32_t k = 0; k < known_len; k++) {
-        /* Levenshtein's distance, one row of the table at a time. */
-        size_t known_name_len = strlen(known[k]);
-        for (size_t i = 0; i <= len; i++) {
-            row[i] = (uint32_t)i;
-        }
-        for (size_t j = 1; j <= known_name_len; j++) {
-            uint32_t diagonal = row[0];
-            row[0] = (uint32_t)j;
-            for (size_t i = 1; i <= len; i++) {
-                uint32_t replaced = diagonal + (name[i - 1] == known[k][j - 1] ? 0 : 1);
-                uint32_t inserted = (row[i] < row[i - 1] ? row[i] : row[i - 1]) + 1;
-                diagonal = row[i];
-                row[i] = replaced < inserted ? replaced : inserted;
-            }
-        }
-        if (row[len] < nearest_distance) {
-            nearest_distance = row[len];
-            nearest = known[k];
-        }
-    }
-    return nearest;
-}
-
-static const struct kv_option *loader_option_find(const struct kv_plugin *descriptor,
-                                                  const char *name)
-{
-    for (uint32_t i = 0; i < descriptor->options_len; i++) {
-        if (strcmp(descriptor->options[i].name, name) == 0) {
-            return &descriptor->options[i];
-        }
-    }
-    return NULL;
-}
-
-/* What is wrong with given[at], seen after those before it. */
-static int32_t loader_check_given(const struct kv_plugin *descriptor,
-                                  const struct kv_setting *given, uint32_t at, char *ret_error)
-{
-    const char *name = given[at].name == NULL ? "" : given[at].name;
-    struct loader_report report = {descriptor->name, ret_error};
-    const struct kv_option *option = loader_option_find(descriptor, name);
-    if (option == NULL) {
-        const char *known[LOADER_OPTIONS_MAX];
-        for (uint32_t i = 0; i < descriptor->options_len; i++) {
-            known[i] = descriptor->options[i].name;
-        }
-        const char *nearest = loader_nearest_name(name, known, descriptor->options_len);
-        if (nearest == NULL) {
-            return loader_refuse(&report, KV_E_INVALID,
-                                 "unknown setting \"%.64s\"; the plugin has no settings", name);
-        }
-        return loader_refuse(&report, KV_E_INVALID,
-                             "unknown setting \"%.64s\"; the nearest is \"%s\"", name, nearest);
-    }
-    for (uint32_t i = 0; i < at; i++) {
-        if (strcmp(given[i].name, name) == 0) {
-            return loader_refuse(&report, KV_E_INVALID,
-                                 "the setting \"%s\" is given twice; give it once", name);
-        }
-    }
-    if (given[at].value == NULL || !loader_is_of_type(given[at].value, option->type)) {
-        return loader_refuse(&report, KV_E_INVALID, "\"%s\" must be %s, not \"%.64s\" (%s)", name,
-                             loader_type_text(option->type),
-                             given[at].value == NULL ? "" : given[at].value, option->help);
-    }
-    return KV_OK;
-}
-
-/* The value of option `at`: what the user wrote, else the default, else NULL. */
-static const char *loader_value(const struct kv_option *option, const struct kv_setting *given,
-                                uint32_t given_len)
-{
-    for (uint32_t i = 0; i < given_len; i++) {
-        if (strcmp(given[i].name, option->name) == 0) {
-            return given[i].value;
-        }
-    }
-    return option->default_value;
-}
-
-int32_t loader_settings(const struct loaded_plugin *plugin, const struct kv_setting *given,
-                        uint32_t given_len, struct kv_setting **ret_settings,
-                        uint32_t *ret_given_index, char *ret_error)
-{
-    const struct kv_plugin *descriptor = &plugin->descriptor;
-    struct loader_report report = {descriptor->name, ret_error};
-    for (uint32_t i = 0; i < given_len; i++) {
-        int32_t status = loader_check_given(descriptor, given, i, ret_error);
-        if (status != KV_OK) {
-            *ret_given_index = i;
-            return status;
-        }
-    }
-    size_t size = descriptor->options_len * sizeof(struct kv_setting);
-    for (uint32_t i = 0; i < descriptor->options_len; i++) {
-        const struct kv_option *option = &descriptor->options[i];
-        const char *value = loader_value(option, given, given_len);
-        if (value == NULL) {
-            *ret_given_index = given_len;
-            return loader_refuse(&report, KV_E_INVALID,
-                                 "the setting \"%s\" is missing; it must be %s (%s)", option->name,
-                                 loader_type_text(option->type), option->help);
-        }
-        size += strlen(option->name) + 1 + strlen(value) + 1;
-    }
-    /* One piece of memory: the array, then its texts. */
-    struct kv_setting *settings = alloc_bytes(size);
-    char *text = (char *)(settings + descriptor->options_len);
-    for (uint32_t i = 0; i < descriptor->options_len; i++) {
-        const struct kv_option *option = &descriptor->options[i];
-        const char *value = loader_value(option, given, given_len);
-        size_t name_size = strlen(option->name) + 1;
-        size_t value_size = strlen(value) + 1;
-        settings[i].name = memcpy(text, option->name, name_size);
-        settings[i].value = memcpy(text + name_size, value, value_size);
-        text += name_size + value_size;
-    }
-    *ret_settings = settings;
-    return KV_OK;
-}
-
-void loader_settings_free(struct kv_setting *settings)
-{
-    alloc_free(settings);
 }

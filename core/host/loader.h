@@ -9,6 +9,7 @@
 
 #include <kvnode/persist.h>
 #include <kvnode/transport.h>
+#include <stdbool.h>
 
 #define LOADER_ERROR_MAX   512u
 #define LOADER_OPTIONS_MAX 256u /* options that a plugin may declare */
@@ -50,6 +51,10 @@ int32_t loader_settings(const struct loaded_plugin *plugin, const struct kv_sett
                         uint32_t given_len, struct kv_setting **ret_settings,
                         uint32_t *ret_given_index, char *ret_error);
 void loader_settings_free(struct kv_setting *settings);
+
+/* True when the plugin has KV_PERSIST_SHARED and its setting `scope` is "shared". settings: of
+ * loader_settings(); NULL is fine. */
+bool loader_scope_is_shared(const struct loaded_plugin *plugin, const struct kv_setting *settings);
 
 /* The one of known (known_len names) that is nearest to name by edit distance; NULL when there is
  * none at all. */

@@ -110,6 +110,19 @@ void log_event(uint32_t level, const char *module, const char *format, ...)
     log_write(&line);
 }
 
+const char *log_quote(const char *text, char *ret_quoted)
+{
+    size_t len = 0;
+    for (size_t i = 0; text[i] != '\0' && len + 2 < LOG_QUOTED_MAX; i++) {
+        if (text[i] == '"' || text[i] == '\\') {
+            ret_quoted[len++] = '\\';
+        }
+        ret_quoted[len++] = text[i];
+    }
+    ret_quoted[len] = '\0';
+    return ret_quoted;
+}
+
 void log_plugin(void *ctx, const char *plugin, uint32_t level, const char *text)
 {
     (void)ctx;

@@ -30,6 +30,12 @@ bool log_wants(uint32_t level);
 void log_event(uint32_t level, const char *module, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
+#define LOG_QUOTED_MAX 1100u /* bytes of what log_quote() writes, NUL included */
+
+/* Makes text fit for key="..." of a line: quotes and backslashes get a backslash before them. What
+ * is longer than LOG_QUOTED_MAX is cut. Returns ret_quoted (LOG_QUOTED_MAX bytes). */
+const char *log_quote(const char *text, char *ret_quoted);
+
 /* A line of free text, written as text="...": what plugins log. A services_log_fn. */
 void log_plugin(void *ctx, const char *plugin, uint32_t level, const char *text);
 

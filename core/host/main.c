@@ -1,13 +1,16 @@
 /* kvnode: reads the command line and the configuration, then runs the node. */
 #include "host/config.h"
+#include "host/isolate.h"
 #include "host/log.h"
 #include "host/plugins.h"
 #include "host/runtime.h"
 #include "logic/message.h"
 
+#include <fcntl.h>
 #include <getopt.h>
 #include <signal.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -31,7 +34,7 @@ static const char main_help[] =
     "  ready name=NAME role=ROLE listen=URI[,URI...]\n"
     "The log goes to stderr, one line of key=value for each event.\n"
     "\n"
-    "SIGTERM and SIGINT: the first makes the node leave the cluster (a primary answers\n"
+    "SIGTERM, SIGINT and SIGHUP: the first makes the node leave the cluster (a primary answers\n"
     "what is under way, and stays the primary) and end with status 0; a second one stops it "
     "without leaving, with its store\n"
     "closed, also with status 0; a third one ends the process at once.\n"
@@ -94,6 +97,19 @@ static bool main_parse(int argc, char **argv, struct main_options *ret_options)
     return true;
 }
 
+/* Whoever started us without descriptors 0 to 2 would else have what is written to them end up in a
+ * file or a connection that is opened later. */
+static void main_fill_standard_descriptors(void)
+{
+    int fd;
+    do {
+        fd = open("/dev/null", O_RDWR);
+    } while (fd >= 0 && fd <= STDERR_FILENO);
+    if (fd >= 0) {
+        close(fd);
+    }
+}
+
 /* Each link takes a descriptor: as many as the system lets this process have. */
 static void main_raise_descriptor_limit(void)
 {
@@ -118,6 +134,9 @@ static int main_run(const struct main_options *options)
     int exit_status = RUNTIME_EXIT_DONE;
     log_init(log_level_from_name(config->log_level), config->node.name, STDERR_FILENO);
     int32_t status = plugins_load(config, &plugins, plugins_error);
+    if (status == KV_OK && options->check_only) {
+        status = plugins_check(config, &plugins, plugins_error);
+    }
     if (status != KV_OK) {
         fprintf(stderr, "%s\n", plugins_error);
         exit_status = status == KV_E_INVALID ? RUNTIME_EXIT_CONFIG : RUNTIME_EXIT_PLUGIN;
@@ -134,6 +153,10 @@ static int main_run(const struct main_options *options)
 int main(int argc, char **argv)
 {
     struct main_options options = {0};
+    main_fill_standard_descriptors();
+    if (argc > 1 && strcmp(argv[1], ISOLATE_CHILD_ARGUMENT) == 0) {
+        return isolate_child_main();
+    }
     if (!main_parse(argc, argv, &options)) {
         fputs(main_usage, stderr);
         return RUNTIME_EXIT_CONFIG;

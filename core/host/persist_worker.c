@@ -6,7 +6,11 @@
  * Failure. Before the content is there: told once, the thread ends. Later a failed batch is only
  * told; the logic hands it over again. After a failure that says that the store is in a bad way
  * (KV_E_IO, KV_CLASS_FATAL) the store is closed and opened again before the next apply, with
- * back-off: until its time has come, batches are answered with the failure that closed it.
+ * back-off: until its time has come, batches are answered with the failure that closed it. While it
+ * fails again and again the log says so at doubling intervals (failure_log.h), and the plugin's own
+ * lines are for debugging. A store that was opened again and holds less than it had said to have
+ * stored has lost what the node has acknowledged: that is told like a failed first open, and the
+ * thread ends.
  *
  * The lock guards the exchange below; it is never held during a call of the plugin.
  */
@@ -17,6 +21,7 @@
 #include "base/bytes.h"
 #include "base/check.h"
 #include "base/status.h"
+#include "host/failure_log.h"
 #include "host/guard_persist.h"
 #include "host/log.h"
 #include "logic/record.h"
@@ -55,6 +60,8 @@ struct persist_worker_exchange {
     uint64_t outcome_batch;
     int32_t status; /* of the failure or the outcome */
     char error[PERSIST_WORKER_ERROR_MAX];
+    struct persist_refusal *refusals; /* one piece of memory with their texts; NULL: none */
+    uint32_t refusals_len;
     bool has_ended;
 };
 
@@ -63,6 +70,8 @@ struct persist_worker {
     const struct loaded_plugin *plugin;
     struct services *services;
     const struct kv_setting *settings;
+    const struct isolate_config *isolate; /* NULL: in this process */
+    bool is_shared;                       /* several nodes have this store */
     pthread_mutex_t lock;
     pthread_cond_t wake; /* of the thread: a batch, room for a piece, stop */
     struct persist_worker_exchange exchange;
@@ -85,8 +94,13 @@ struct persist_worker {
     struct kv_record *records;
     uint32_t records_capacity;
     bool is_open;
-    struct kv_position stored; /* reached with the last batch that was stored */
-    int32_t closed_status;     /* why it is not open */
+    bool has_applied;          /* since it was opened */
+    bool is_empty;             /* reset since it was opened, and nothing stored since */
+    bool has_told_no_reset;    /* the warning that it cannot be emptied */
+    struct kv_position stored; /* what it has said to have; (0, 0): nothing, or no whole */
+    bool may_be_incomplete;    /* something was tried that makes its position (0, 0) */
+    struct failure_log failures;
+    int32_t closed_status; /* why it is not open */
     char closed_error[PERSIST_WORKER_ERROR_MAX];
     uint64_t reopen_ms; /* not before */
     uint32_t reopen_pause_ms;
@@ -143,8 +157,8 @@ static int32_t persist_worker_begin(struct persist_worker *worker, struct kv_pos
                                     bool *ret_is_create)
 {
     *ret_is_create = true;
-    int32_t status =
-        guard_persist_create(worker->plugin, worker->services, worker->settings, &worker->guard);
+    int32_t status = guard_persist_create(worker->plugin, worker->services, worker->settings,
+                                          worker->isolate, &worker->guard);
     if (status != KV_OK) {
         return status;
     }
@@ -153,6 +167,7 @@ static int32_t persist_worker_begin(struct persist_worker *worker, struct kv_pos
     status = guard_persist_open(worker->guard, &position);
     if (status == KV_OK) {
         worker->is_open = true;
+        worker->stored = position;
         status = guard_persist_load(worker->guard, persist_worker_emit, worker);
     }
     if (status == KV_OK && worker->piece.len > 0) {
@@ -224,43 +239,127 @@ static void persist_worker_decode(struct persist_worker *worker,
     KV_CHECK(len == batch->records_len);
 }
 
-/* Closes a store that is in a bad way; it is opened again after a pause. */
-static void persist_worker_close_store(struct persist_worker *worker, int32_t status)
+/* Ends the use of the store; it is opened again before the next call. */
+static void persist_worker_close_guard(struct persist_worker *worker)
 {
     guard_persist_close(worker->guard);
     worker->is_open = false;
+    worker->has_applied = false;
+    worker->is_empty = false;
+}
+
+/* Closes a store that is in a bad way; it is opened again after a pause. */
+static void persist_worker_close_store(struct persist_worker *worker, int32_t status)
+{
+    persist_worker_close_guard(worker);
     worker->closed_status = status;
     persist_worker_explain(worker, status, worker->closed_error);
     uint32_t pause_ms = worker->reopen_pause_ms;
     worker->reopen_ms = persist_worker_now_ms(worker) + pause_ms;
     worker->reopen_pause_ms =
         pause_ms * 2 < PERSIST_WORKER_REOPEN_MAX_MS ? pause_ms * 2 : PERSIST_WORKER_REOPEN_MAX_MS;
-    log_event(KV_LOG_WARN, "persist", "store-closed status=%s reopen_in_ms=%" PRIu32,
+    log_event(KV_LOG_DEBUG, "persist", "store-closed status=%s reopen_in_ms=%" PRIu32,
               status_name(status), pause_ms);
 }
 
-/* KV_OK: it is open. */
-static int32_t persist_worker_open_again(struct persist_worker *worker)
+/* True when a store that was opened again has less than it said to have. (0, 0) can be compared
+ * only where nothing was tried that leads to it, and a store that gives nothing back may keep no
+ * position at all. */
+static bool persist_worker_is_behind(const struct persist_worker *worker,
+                                     struct kv_position position)
 {
-    if (worker->is_open) {
-        return KV_OK;
+    if (worker->stored.view == 0) {
+        return false;
     }
-    if (persist_worker_now_ms(worker) < worker->reopen_ms) {
-        return worker->closed_status;
+    if (position.view == 0) {
+        return guard_persist_can_load(worker->guard) && !worker->may_be_incomplete &&
+               !worker->is_shared;
     }
+    return position_compare(position, worker->stored) < 0;
+}
+
+/* Opens the store again. *ret_is_lost: it has lost something; ret_error says what. */
+static int32_t persist_worker_reopen(struct persist_worker *worker, bool *ret_is_lost,
+                                     char *ret_error)
+{
     struct kv_position position;
     services_clear_error(worker->services);
     int32_t status = guard_persist_open(worker->guard, &position);
     if (status != KV_OK) {
-        persist_worker_close_store(worker, status);
         return status;
     }
     worker->is_open = true;
-    bool is_behind = position_compare(position, worker->stored) < 0;
-    log_event(is_behind ? KV_LOG_ERROR : KV_LOG_INFO, "persist",
-              "store-reopened view=%" PRIu64 " index=%" PRIu64 "%s", position.view, position.index,
-              is_behind ? " lost=\"it has less than it said to have stored\"" : "");
+    if (persist_worker_is_behind(worker, position)) {
+        snprintf(ret_error, PERSIST_WORKER_ERROR_MAX,
+                 "the store was opened again and holds less than it had said to have stored: "
+                 "position (%" PRIu64 ", %" PRIu64 ") instead of (%" PRIu64 ", %" PRIu64
+                 ") of view and index",
+                 position.view, position.index, worker->stored.view, worker->stored.index);
+        *ret_is_lost = true;
+        return KV_E_CORRUPT;
+    }
+    worker->stored = position;
+    log_event(KV_LOG_DEBUG, "persist", "store-reopened view=%" PRIu64 " index=%" PRIu64,
+              position.view, position.index);
     return KV_OK;
+}
+
+/* Empties a store of which the node knows nothing, for a batch that wants it: nothing with one that
+ * gives its content back. A store is emptied before its first apply() only, so one that has applied
+ * something is opened again for it. */
+static int32_t persist_worker_empty(struct persist_worker *worker, bool *ret_is_lost,
+                                    char *ret_error)
+{
+    uint64_t capabilities = worker->plugin->descriptor.capabilities;
+    if (worker->is_empty || (capabilities & KV_PERSIST_LOAD) != 0) {
+        return KV_OK;
+    }
+    if ((capabilities & KV_PERSIST_RESET) == 0) {
+        if (!worker->has_told_no_reset) {
+            worker->has_told_no_reset = true;
+            log_event(KV_LOG_WARN, "persist",
+                      "store-keeps-removed-keys plugin=%s text=\"the store can neither give its "
+                      "content back nor be emptied: it cannot be told of keys that were removed "
+                      "while this node was away\"",
+                      worker->plugin->descriptor.name);
+        }
+        return KV_OK;
+    }
+    int32_t status = KV_OK;
+    if (worker->has_applied) {
+        persist_worker_close_guard(worker);
+        status = persist_worker_reopen(worker, ret_is_lost, ret_error);
+    }
+    if (status == KV_OK) {
+        services_clear_error(worker->services);
+        worker->may_be_incomplete = true;
+        status = guard_persist_reset(worker->guard);
+    }
+    if (status == KV_OK) {
+        worker->is_empty = true;
+        worker->stored = (struct kv_position){0, 0};
+    }
+    return status;
+}
+
+static int32_t persist_worker_call(struct persist_worker *worker,
+                                   const struct persist_worker_batch *batch,
+                                   const struct persist_refusal **ret_refusals,
+                                   uint32_t *ret_refusals_len)
+{
+    persist_worker_decode(worker, batch);
+    services_clear_error(worker->services);
+    worker->has_applied = true;
+    worker->may_be_incomplete = worker->may_be_incomplete || batch->position.view == 0;
+    int32_t status = guard_persist_apply(worker->guard, worker->records, batch->records_len,
+                                         batch->position, ret_refusals, ret_refusals_len);
+    if (status == KV_OK) {
+        worker->stored = batch->position;
+        worker->may_be_incomplete = batch->position.view == 0;
+        worker->is_empty = false;
+        worker->reopen_pause_ms = PERSIST_WORKER_REOPEN_MIN_MS;
+    }
+    return status;
 }
 
 static bool persist_worker_must_reopen(int32_t status)
@@ -268,42 +367,114 @@ static bool persist_worker_must_reopen(int32_t status)
     return status == KV_E_IO || status_class(status) == KV_CLASS_FATAL;
 }
 
-/* ret_error: PERSIST_WORKER_ERROR_MAX bytes. */
-static int32_t persist_worker_store(struct persist_worker *worker,
-                                    const struct persist_worker_batch *batch, char *ret_error)
+/* A call of the store failed. ret_error: PERSIST_WORKER_ERROR_MAX bytes. */
+static void persist_worker_on_failure(struct persist_worker *worker, int32_t status,
+                                      char *ret_error)
 {
-    int32_t status = persist_worker_open_again(worker);
-    if (status != KV_OK) {
-        memcpy(ret_error, worker->closed_error, sizeof(worker->closed_error));
-        return status;
-    }
-    persist_worker_decode(worker, batch);
-    services_clear_error(worker->services);
-    status =
-        guard_persist_apply(worker->guard, worker->records, batch->records_len, batch->position);
-    if (status == KV_OK) {
-        worker->stored = batch->position;
-        worker->reopen_pause_ms = PERSIST_WORKER_REOPEN_MIN_MS;
-        return KV_OK;
-    }
+    char quoted[LOG_QUOTED_MAX];
     persist_worker_explain(worker, status, ret_error);
-    if (persist_worker_must_reopen(status)) {
+    if (!worker->is_open || persist_worker_must_reopen(status)) {
         persist_worker_close_store(worker, status);
+    }
+    uint64_t now_ms = persist_worker_now_ms(worker);
+    if (failure_log_note(&worker->failures, now_ms, ret_error)) {
+        log_event(KV_LOG_WARN, "persist",
+                  "store-failing status=%s attempts=%" PRIu64 " for_ms=%" PRIu64 " reason=\"%s\"",
+                  status_name(status), worker->failures.attempts,
+                  now_ms - worker->failures.since_ms, log_quote(ret_error, quoted));
+    }
+    services_set_quiet(worker->services, true);
+}
+
+static void persist_worker_on_success(struct persist_worker *worker)
+{
+    uint64_t attempts;
+    uint64_t after_ms;
+    if (worker->failures.attempts == 0) {
+        return;
+    }
+    services_set_quiet(worker->services, false);
+    if (failure_log_end(&worker->failures, persist_worker_now_ms(worker), &attempts, &after_ms)) {
+        log_event(KV_LOG_INFO, "persist",
+                  "store-works-again after_ms=%" PRIu64 " attempts=%" PRIu64, after_ms, attempts);
+    }
+}
+
+/* Stores a batch, or says why not: ret_error (PERSIST_WORKER_ERROR_MAX bytes). *ret_is_lost: and
+ * nothing more is to be tried. */
+static int32_t persist_worker_store(struct persist_worker *worker,
+                                    const struct persist_worker_batch *batch,
+                                    const struct persist_refusal **ret_refusals,
+                                    uint32_t *ret_refusals_len, bool *ret_is_lost, char *ret_error)
+{
+    int32_t status = KV_OK;
+    if (worker->is_shared && !batch->is_primary) {
+        return KV_OK; /* the primary writes it */
+    }
+    if (!worker->is_open) {
+        if (persist_worker_now_ms(worker) < worker->reopen_ms) {
+            memcpy(ret_error, worker->closed_error, sizeof(worker->closed_error));
+            return worker->closed_status;
+        }
+        status = persist_worker_reopen(worker, ret_is_lost, ret_error);
+    }
+    if (status == KV_OK && batch->reset) {
+        status = persist_worker_empty(worker, ret_is_lost, ret_error);
+    }
+    if (status == KV_OK) {
+        status = persist_worker_call(worker, batch, ret_refusals, ret_refusals_len);
+    }
+    if (status == KV_OK) {
+        persist_worker_on_success(worker);
+    } else if (!*ret_is_lost) {
+        persist_worker_on_failure(worker, status, ret_error);
     }
     return status;
 }
 
+/* A copy with its texts in one piece of memory, for the loop's thread; NULL: there are none. */
+static struct persist_refusal *persist_worker_copy_refusals(const struct persist_refusal *refusals,
+                                                            uint32_t len)
+{
+    size_t size = len * sizeof(*refusals);
+    for (uint32_t i = 0; i < len; i++) {
+        size += strlen(refusals[i].reason) + 1;
+    }
+    if (len == 0) {
+        return NULL;
+    }
+    struct persist_refusal *copy = alloc_bytes(size);
+    char *text = (char *)(copy + len);
+    for (uint32_t i = 0; i < len; i++) {
+        size_t text_size = strlen(refusals[i].reason) + 1;
+        copy[i].record = refusals[i].record;
+        copy[i].reason = memcpy(text, refusals[i].reason, text_size);
+        text += text_size;
+    }
+    return copy;
+}
+
 static void persist_worker_run_batches(struct persist_worker *worker)
 {
+    struct persist_worker_exchange *exchange = &worker->exchange;
     struct persist_worker_batch batch;
-    while (persist_worker_take_batch(worker, &batch)) {
+    bool is_lost = false;
+    while (!is_lost && persist_worker_take_batch(worker, &batch)) {
         char error[PERSIST_WORKER_ERROR_MAX] = "";
-        int32_t status = persist_worker_store(worker, &batch, error);
+        const struct persist_refusal *refusals = NULL;
+        uint32_t refusals_len = 0;
+        int32_t status =
+            persist_worker_store(worker, &batch, &refusals, &refusals_len, &is_lost, error);
+        struct persist_refusal *copy = persist_worker_copy_refusals(refusals, refusals_len);
         pthread_mutex_lock(&worker->lock);
-        worker->exchange.has_outcome = true;
-        worker->exchange.outcome_batch = batch.number;
-        worker->exchange.status = status;
-        memcpy(worker->exchange.error, error, sizeof(error));
+        exchange->has_outcome = !is_lost;
+        exchange->has_failed = is_lost && !exchange->stop_wanted;
+        exchange->failed_in_create = false;
+        exchange->outcome_batch = batch.number;
+        exchange->status = status;
+        exchange->refusals = copy;
+        exchange->refusals_len = refusals_len;
+        memcpy(exchange->error, error, sizeof(error));
         pthread_mutex_unlock(&worker->lock);
         uv_async_send(&worker->async);
     }
@@ -363,6 +534,7 @@ static struct persist_worker_exchange persist_worker_take(struct persist_worker 
         exchange->is_loaded = false;
         exchange->has_failed = false;
         exchange->has_outcome = false;
+        exchange->refusals = NULL;
         exchange->has_ended = false;
     }
     pthread_mutex_unlock(&worker->lock);
@@ -394,7 +566,9 @@ static void persist_worker_on_async(uv_async_t *async)
         worker->batch = 0;
         uv_timer_stop(&worker->slow_timer);
         worker->events.on_applied(worker->ctx, taken.outcome_batch, taken.status,
-                                  taken.status == KV_OK ? NULL : taken.error);
+                                  taken.status == KV_OK ? NULL : taken.error, taken.refusals,
+                                  taken.refusals_len);
+        alloc_free(taken.refusals);
     }
     if (taken.has_ended) {
         if (worker->has_thread) {
@@ -423,12 +597,15 @@ static int persist_worker_start_thread(struct persist_worker *worker)
 struct persist_worker *persist_worker_create(uv_loop_t *loop, const struct loaded_plugin *plugin,
                                              struct services *services,
                                              const struct kv_setting *settings,
+                                             const struct isolate_config *isolate,
                                              const struct persist_worker_events *events, void *ctx)
 {
     struct persist_worker *worker = alloc_zeroed(1, sizeof(*worker));
     worker->plugin = plugin;
     worker->services = services;
     worker->settings = settings;
+    worker->isolate = isolate;
+    worker->is_shared = loader_scope_is_shared(plugin, settings);
     worker->events = *events;
     worker->ctx = ctx;
     worker->reopen_pause_ms = PERSIST_WORKER_REOPEN_MIN_MS;

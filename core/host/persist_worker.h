@@ -8,6 +8,7 @@
 #ifndef HOST_PERSIST_WORKER_H
 #define HOST_PERSIST_WORKER_H
 
+#include "host/isolate.h"
 #include "host/loader.h"
 #include "host/services.h"
 #include "logic/event.h"
@@ -26,8 +27,9 @@ struct persist_worker_events {
     /* All of it was given. position: what the content reaches; (0, 0) when the plugin cannot give
      * its content back. */
     void (*on_loaded)(void *ctx, struct kv_position position);
-    /* The plugin refused its settings (is_create), or the store cannot be opened or read. Nothing
-     * follows but on_stopped. */
+    /* The plugin refused its settings (is_create); or the store cannot be opened or read; or, later
+     * and with KV_E_CORRUPT, a store that was opened again holds less than it had said to have
+     * stored. Nothing follows but on_stopped. */
     void (*on_failed)(void *ctx, bool is_create, int32_t status, const char *error);
     /* Outcome of a batch; error is NULL with KV_OK. refusals: with KV_OK, the records that the
      * store will never take, ascending; borrowed for the call. */
@@ -48,11 +50,13 @@ struct persist_worker_batch {
                         is answered with KV_OK without a call of the plugin */
 };
 
-/* Starts the thread. plugin, services and settings are borrowed until on_stopped; events are
- * copied. When there is no thread to be had, on_failed follows. */
+/* Starts the thread. plugin, services, settings and isolate (NULL: the plugin runs in this process)
+ * are borrowed until on_stopped; events are copied. When there is no thread to be had, on_failed
+ * follows. */
 struct persist_worker *persist_worker_create(uv_loop_t *loop, const struct loaded_plugin *plugin,
                                              struct services *services,
                                              const struct kv_setting *settings,
+                                             const struct isolate_config *isolate,
                                              const struct persist_worker_events *events, void *ctx);
 
 /* Hands a batch over: after on_loaded, one at a time. What it points to is borrowed until

@@ -1,9 +1,14 @@
 #include "host/plugins.h"
 
+#include "base/status.h"
+#include "host/guard_persist.h"
+#include "host/services.h"
+
 #include <stdio.h>
 #include <string.h>
 
 #define PLUGINS_TRANSPORT_PREFIX "transport-"
+#define PLUGINS_REASON_MAX       512u
 
 const char *plugins_scheme(const struct loaded_plugin *loaded)
 {
@@ -90,6 +95,48 @@ int32_t plugins_load(const struct config *config, struct plugins *ret_plugins, c
     if (status != KV_OK) {
         plugins_close(ret_plugins);
     }
+    return status;
+}
+
+const struct isolate_config *plugins_isolate(const struct config *config,
+                                             struct isolate_config *ret_isolate)
+{
+    if (!config->isolate.is_wanted) {
+        return NULL;
+    }
+    *ret_isolate = (struct isolate_config){
+        .memory_bytes = (uint64_t)config->isolate.memory_mb << 20,
+        .call_timeout_ms = config->isolate.timeout_ms,
+    };
+    return ret_isolate;
+}
+
+int32_t plugins_check(const struct config *config, const struct plugins *plugins, char *ret_error)
+{
+    if (!plugins->has_persistence) {
+        return KV_OK;
+    }
+    const struct plugin *plugin = &plugins->persistence;
+    struct guard_persist *guard = NULL;
+    struct isolate_config isolate;
+    char reason[PLUGINS_REASON_MAX];
+    char where[256];
+    /* Its lines are not logged: the reason is what this returns. */
+    struct services *services = services_create(plugin->loaded->descriptor.name, NULL, NULL, NULL);
+    int32_t status = guard_persist_create(plugin->loaded, services, plugin->settings,
+                                          plugins_isolate(config, &isolate), &guard);
+    guard_persist_destroy(guard);
+    if (status != KV_OK) {
+        services_last_error(services, reason, sizeof(reason));
+        config_where(config, &config->persistence, config->persistence.settings_len, where,
+                     sizeof(where));
+        snprintf(ret_error, PLUGINS_ERROR_MAX, "%s: %s refuses its settings: %s%s%s (%s)", where,
+                 plugin->loaded->descriptor.name, reason, reason[0] == '\0' ? "" : ": ",
+                 status_text(status), status_name(status));
+        bool is_callers = status_class(status) == KV_CLASS_CALLER;
+        status = is_callers ? KV_E_INVALID : status;
+    }
+    services_destroy(services);
     return status;
 }
 

@@ -1,11 +1,12 @@
 /*
  * The plugins that a configuration names: loaded, and their settings checked, before anything is
- * started. Main thread. It makes no instance.
+ * started. Main thread. Only plugins_check() makes an instance, and destroys it again.
  */
 #ifndef HOST_PLUGINS_H
 #define HOST_PLUGINS_H
 
 #include "host/config.h"
+#include "host/isolate.h"
 #include "host/loader.h"
 
 #define PLUGINS_ERROR_MAX 1024u
@@ -27,6 +28,16 @@ struct plugins {
  * code: a plugin is missing or refused. ret_error (PLUGINS_ERROR_MAX bytes) says where and why. On
  * failure *ret_plugins is empty. */
 int32_t plugins_load(const struct config *config, struct plugins *ret_plugins, char *ret_error);
+
+/* What `--check` does more: makes the persistence instance, which touches no store yet, and
+ * destroys it, so that a setting's value that the plugin refuses is found. KV_E_INVALID: it refuses
+ * its settings, a mistake of the configuration; any other code: the plugin failed. ret_error
+ * (PLUGINS_ERROR_MAX bytes) says where and why. */
+int32_t plugins_check(const struct config *config, const struct plugins *plugins, char *ret_error);
+
+/* How the persistence plugin is to be isolated, into *ret_isolate; NULL: not at all. */
+const struct isolate_config *plugins_isolate(const struct config *config,
+                                             struct isolate_config *ret_isolate);
 
 /* After every instance is gone. */
 void plugins_close(struct plugins *plugins);

@@ -44,11 +44,13 @@ struct runtime {
     uv_timer_t stop_timer;
     uv_signal_t term_signal;
     uv_signal_t int_signal;
+    uv_signal_t hup_signal; /* the terminal is gone: as SIGTERM */
     struct identity identity;
     struct network *network;
     struct network_uris uris;
     struct registry *registry; /* NULL: no arbiter */
     struct services *persist_services;
+    struct isolate_config isolate;
     struct persist_worker *worker; /* NULL: no replica, or not started */
     bool worker_is_stopped;
     struct node *node;
@@ -87,6 +89,8 @@ static void runtime_do_persist(struct runtime *runtime, const struct effect *eff
         .slices = effect->as.persist.slices,
         .slices_len = effect->as.persist.slices_len,
         .records_len = effect->as.persist.records_len,
+        .reset = effect->as.persist.reset,
+        .is_primary = effect->as.persist.is_primary,
     };
     persist_worker_apply(runtime->worker, &batch);
 }
@@ -94,11 +98,12 @@ static void runtime_do_persist(struct runtime *runtime, const struct effect *eff
 static void runtime_do_identity(struct runtime *runtime, const struct effect *effect)
 {
     char error[IDENTITY_ERROR_MAX];
+    char quoted[LOG_QUOTED_MAX];
     uint64_t cluster = effect->as.identity.cluster;
     int32_t status = identity_set_cluster(&runtime->identity, cluster, error);
     if (status != KV_OK) {
         log_event(KV_LOG_ERROR, RUNTIME_MODULE, "identity-failed folder=%s reason=\"%s\"",
-                  runtime->config->node.data, error);
+                  runtime->config->node.data, log_quote(error, quoted));
         runtime_want_stop(runtime, RUNTIME_EXIT_STORAGE);
         return;
     }
@@ -135,6 +140,16 @@ static void runtime_do_note(const struct effect *effect)
     log_event(levels[effect->as.note.level], "node", "%s", effect->as.note.text);
 }
 
+static void runtime_do_stop(struct runtime *runtime, const struct effect *effect)
+{
+    char quoted[LOG_QUOTED_MAX];
+    int exit_status = effect->as.stop.exit_status;
+    log_event(exit_status == 0 ? KV_LOG_INFO : KV_LOG_ERROR, RUNTIME_MODULE,
+              "stop status=%d reason=\"%s\"", exit_status,
+              log_quote(effect->as.stop.reason, quoted));
+    runtime_want_stop(runtime, exit_status);
+}
+
 static void runtime_do(struct runtime *runtime, const struct effect *effect)
 {
     switch (effect->kind) {
@@ -166,10 +181,7 @@ static void runtime_do(struct runtime *runtime, const struct effect *effect)
         runtime_do_note(effect);
         break;
     case EFFECT_STOP:
-        log_event(effect->as.stop.exit_status == 0 ? KV_LOG_INFO : KV_LOG_ERROR, RUNTIME_MODULE,
-                  "stop status=%d reason=\"%s\"", effect->as.stop.exit_status,
-                  effect->as.stop.reason);
-        runtime_want_stop(runtime, effect->as.stop.exit_status);
+        runtime_do_stop(runtime, effect);
         break;
     default:
         KV_CHECK(false);
@@ -306,26 +318,33 @@ static void runtime_on_loaded(void *ctx, struct kv_position position)
     runtime_step(ctx, &event);
 }
 
-static void runtime_on_applied(void *ctx, uint64_t batch, int32_t status, const char *error)
+static void runtime_on_applied(void *ctx, uint64_t batch, int32_t status, const char *error,
+                               const struct persist_refusal *refusals, uint32_t refusals_len)
 {
     struct event event = {.kind = status == KV_OK ? EVENT_PERSISTED : EVENT_PERSIST_FAILED,
-                          .as.persist = {.batch = batch, .status = status, .error = error}};
+                          .as.persist = {.batch = batch,
+                                         .status = status,
+                                         .error = error,
+                                         .refusals = refusals,
+                                         .refusals_len = refusals_len}};
     runtime_step(ctx, &event);
 }
 
-/* The first open, or the plugin itself, failed: the node must not serve what it does not have. */
+/* The first open, or the plugin itself, failed, or the store lost what it had: the node must not
+ * serve what it does not have. */
 static void runtime_on_store_failed(void *ctx, bool is_create, int32_t status, const char *error)
 {
     struct runtime *runtime = ctx;
+    char quoted[LOG_QUOTED_MAX];
     const char *name = runtime->plugins->persistence.loaded->descriptor.name;
     if (is_create) {
         log_event(KV_LOG_ERROR, RUNTIME_MODULE, "plugin-refused plugin=%s status=%s reason=\"%s\"",
-                  name, status_name(status), error);
+                  name, status_name(status), log_quote(error, quoted));
         runtime_stop(runtime, RUNTIME_EXIT_PLUGIN);
         return;
     }
     log_event(KV_LOG_ERROR, RUNTIME_MODULE, "store-failed plugin=%s status=%s reason=\"%s\"%s",
-              name, status_name(status), error,
+              name, status_name(status), log_quote(error, quoted),
               status != KV_E_CORRUPT
                   ? ""
                   : " help=\"the store is damaged and is not served: restore it from a copy; or, "
@@ -340,10 +359,11 @@ static void runtime_note_registry_failure(struct runtime *runtime, const char *e
     uint64_t now_ms = uv_now(&runtime->loop);
     runtime->registry_failures++;
     if (runtime->registry_failed_ms == 0 || now_ms - runtime->registry_failed_ms >= 1000) {
+        char quoted[LOG_QUOTED_MAX];
         runtime->registry_failed_ms = now_ms;
         log_event(KV_LOG_ERROR, RUNTIME_MODULE,
                   "registry-failed folder=%s reason=\"%s\" failures=%" PRIu64,
-                  runtime->config->node.data, error, runtime->registry_failures);
+                  runtime->config->node.data, log_quote(error, quoted), runtime->registry_failures);
     }
 }
 
@@ -365,7 +385,7 @@ static void runtime_on_registry_written(void *ctx, uint64_t number, int32_t stat
 static void runtime_on_signal(uv_signal_t *handle, int number)
 {
     struct runtime *runtime = handle->data;
-    const char *name = number == SIGTERM ? "SIGTERM" : "SIGINT";
+    const char *name = number == SIGTERM ? "SIGTERM" : number == SIGINT ? "SIGINT" : "SIGHUP";
     runtime->signals++;
     if (runtime->signals == 1) {
         log_event(KV_LOG_INFO, RUNTIME_MODULE, "signal signal=%s action=leave", name);
@@ -424,6 +444,7 @@ static void runtime_end_stop(struct runtime *runtime)
     uv_close((uv_handle_t *)&runtime->stop_timer, NULL);
     uv_close((uv_handle_t *)&runtime->term_signal, NULL);
     uv_close((uv_handle_t *)&runtime->int_signal, NULL);
+    uv_close((uv_handle_t *)&runtime->hup_signal, NULL);
 }
 
 static void runtime_on_network_stopped(void *ctx)
@@ -467,16 +488,19 @@ static void runtime_init_loop(struct runtime *runtime)
     uv_timer_init(&runtime->loop, &runtime->stop_timer);
     uv_signal_init(&runtime->loop, &runtime->term_signal);
     uv_signal_init(&runtime->loop, &runtime->int_signal);
+    uv_signal_init(&runtime->loop, &runtime->hup_signal);
     runtime->prepare.data = runtime;
     runtime->check.data = runtime;
     runtime->wake_timer.data = runtime;
     runtime->stop_timer.data = runtime;
     runtime->term_signal.data = runtime;
     runtime->int_signal.data = runtime;
+    runtime->hup_signal.data = runtime;
     uv_prepare_start(&runtime->prepare, runtime_on_prepare);
     uv_check_start(&runtime->check, runtime_on_check);
     uv_signal_start(&runtime->term_signal, runtime_on_signal, SIGTERM);
     uv_signal_start(&runtime->int_signal, runtime_on_signal, SIGINT);
+    uv_signal_start(&runtime->hup_signal, runtime_on_signal, SIGHUP);
     runtime->armed_ms = UINT64_MAX;
     effects_init(&runtime->effects);
 }
@@ -491,14 +515,17 @@ static int runtime_start_network(struct runtime *runtime)
         .on_stopped = runtime_on_network_stopped,
     };
     char error[PLUGINS_ERROR_MAX];
+    char quoted[LOG_QUOTED_MAX];
     runtime->network = network_create(&runtime->loop, runtime->config, runtime->plugins,
                                       node_message_max(&runtime->config->limits), &events, runtime);
     if (network_start(runtime->network, error) != KV_OK) {
-        log_event(KV_LOG_ERROR, RUNTIME_MODULE, "plugin-refused reason=\"%s\"", error);
+        log_event(KV_LOG_ERROR, RUNTIME_MODULE, "plugin-refused reason=\"%s\"",
+                  log_quote(error, quoted));
         return RUNTIME_EXIT_PLUGIN;
     }
     if (network_listen(runtime->network, &runtime->uris, error) != KV_OK) {
-        log_event(KV_LOG_ERROR, RUNTIME_MODULE, "listen-failed reason=\"%s\"", error);
+        log_event(KV_LOG_ERROR, RUNTIME_MODULE, "listen-failed reason=\"%s\"",
+                  log_quote(error, quoted));
         return RUNTIME_EXIT_NETWORK;
     }
     for (uint32_t i = 0; i < runtime->uris.len; i++) {
@@ -530,9 +557,11 @@ static int runtime_create_node(struct runtime *runtime)
     uint8_t *registry = NULL;
     size_t registry_len = 0;
     char error[REGISTRY_ERROR_MAX];
+    char quoted[LOG_QUOTED_MAX];
     if (config->node.is_arbiter && registry_read(runtime->identity.folder_fd, config->node.data,
                                                  &registry, &registry_len, error) != KV_OK) {
-        log_event(KV_LOG_ERROR, RUNTIME_MODULE, "registry-unusable reason=\"%s\"", error);
+        log_event(KV_LOG_ERROR, RUNTIME_MODULE, "registry-unusable reason=\"%s\"",
+                  log_quote(error, quoted));
         return RUNTIME_EXIT_STORAGE;
     }
     struct node_config node = {
@@ -589,9 +618,9 @@ static void runtime_start_worker(struct runtime *runtime)
     const struct plugin *plugin = &runtime->plugins->persistence;
     runtime->persist_services =
         services_create(plugin->loaded->descriptor.name, NULL, log_plugin, NULL);
-    runtime->worker =
-        persist_worker_create(&runtime->loop, plugin->loaded, runtime->persist_services,
-                              plugin->settings, &events, runtime);
+    runtime->worker = persist_worker_create(
+        &runtime->loop, plugin->loaded, runtime->persist_services, plugin->settings,
+        plugins_isolate(runtime->config, &runtime->isolate), &events, runtime);
 }
 
 /* Everything from the transports to EVENT_START. Returns an exit status. */
@@ -636,8 +665,10 @@ int runtime_run(const struct config *config, const struct plugins *plugins)
     runtime->config = config;
     runtime->plugins = plugins;
     char error[IDENTITY_ERROR_MAX];
+    char quoted[LOG_QUOTED_MAX];
     if (identity_open(config->node.data, &runtime->identity, error) != KV_OK) {
-        log_event(KV_LOG_ERROR, RUNTIME_MODULE, "data-unusable reason=\"%s\"", error);
+        log_event(KV_LOG_ERROR, RUNTIME_MODULE, "data-unusable reason=\"%s\"",
+                  log_quote(error, quoted));
         alloc_free(runtime);
         return RUNTIME_EXIT_STORAGE;
     }

@@ -111,6 +111,19 @@ void context_reject(struct context *context, uint64_t link, uint64_t request, ui
     context_reject_with(context, link, request, reason, retry_after_ms, "");
 }
 
+const char *context_quotable(struct context *context, const char *text, size_t len)
+{
+    char *copy = arena_alloc(&context->effects->arena, len + 1);
+    for (size_t i = 0; i < len; i++) {
+        copy[i] = text[i] == '"' ? '\'' : text[i];
+        if (text[i] == '\\') {
+            copy[i] = '/';
+        }
+    }
+    copy[len] = '\0';
+    return copy;
+}
+
 uint64_t context_earlier(uint64_t a_ms, uint64_t b_ms)
 {
     return a_ms < b_ms ? a_ms : b_ms;

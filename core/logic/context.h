@@ -77,6 +77,10 @@ void context_reject_with(struct context *context, uint64_t link, uint64_t reques
 void context_reject(struct context *context, uint64_t link, uint64_t request, uint8_t reason,
                     uint32_t retry_after_ms);
 
+/* A copy of somebody's text, fit to stand between quotes in a note; lives as long as the step's
+ * effects. len bytes; NULL with len 0 is fine. */
+const char *context_quotable(struct context *context, const char *text, size_t len);
+
 /* The earlier of two times, for node_wake_ms(). */
 uint64_t context_earlier(uint64_t a_ms, uint64_t b_ms);
 

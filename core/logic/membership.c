@@ -251,7 +251,8 @@ static void membership_on_rejected(struct replica *replica, const struct message
         memcpy(membership->refusal, refusal, sizeof(refusal));
         effects_note(replica->context->effects, NOTE_WARN,
                      "join-rejected reason=\"%s\" text=\"%s\"",
-                     message_reject_text(message->body.join_rejected.reason), refusal);
+                     message_reject_text(message->body.join_rejected.reason),
+                     context_quotable(replica->context, refusal, strlen(refusal)));
     }
     if (message->body.join_rejected.retry == 0) {
         membership_stop(replica, EXIT_JOIN_FAILED, "the arbiter does not let this node join");

@@ -291,9 +291,10 @@ static void node_on_persist_failed(struct node *node, const struct event *event,
     struct persister *persister = &node->replica->persister;
     if (persister_on_failed(persister, &node->context, event->as.persist.batch, error) &&
         (persister->failures & (persister->failures - 1)) == 0) { /* told less and less often */
-        effects_note(
-            node->context.effects, NOTE_WARN, "persist-failed batch=%llu attempts=%u reason=\"%s\"",
-            (unsigned long long)event->as.persist.batch, persister->failures, persister->error);
+        effects_note(node->context.effects, NOTE_WARN,
+                     "persist-failed batch=%llu attempts=%u reason=\"%s\"",
+                     (unsigned long long)event->as.persist.batch, persister->failures,
+                     context_quotable(&node->context, persister->error, strlen(persister->error)));
     }
 }
 

@@ -460,9 +460,9 @@ static bool primary_take_refusals(struct replica *replica, struct replicator *re
             !index_set_has(&replica->primary.voids, refusal.index)) {
             replicator->refuses = true;
             effects_note(replica->context->effects, NOTE_WARN,
-                         "member-refuses index=%llu text=\"%.*s\"",
-                         (unsigned long long)refusal.index, (int)refusal.text.len,
-                         refusal.text.len == 0 ? "" : (const char *)refusal.text.at);
+                         "member-refuses index=%llu text=\"%s\"", (unsigned long long)refusal.index,
+                         context_quotable(replica->context, (const char *)refusal.text.at,
+                                          refusal.text.len));
             return false;
         }
         if (undo_is_possible(replica, refusal.index)) {

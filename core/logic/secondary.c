@@ -153,7 +153,8 @@ static void secondary_give_up(struct replica *replica, const struct refused *ref
     snprintf(replica->refused, sizeof(replica->refused), "%s",
              reason[0] == '\0' ? "a record that the cluster holds is refused" : reason);
     effects_note(replica->context->effects, NOTE_WARN,
-                 "store-refuses-content records=%u reason=\"%s\"", len, replica->refused);
+                 "store-refuses-content records=%u reason=\"%s\"", len,
+                 context_quotable(replica->context, replica->refused, strlen(replica->refused)));
     membership_rejoin(replica);
     buffer_init(&removals);
     for (uint32_t i = 0; i < len; i++) {

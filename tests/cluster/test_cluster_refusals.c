@@ -46,6 +46,7 @@ static void test_an_address_that_is_not_ours(void **state)
     struct rig *rig = *state;
     struct rig_node *node = refusals_node(rig);
     snprintf(node->listen, sizeof(node->listen), "tcp://192.0.2.1:7400");
+    memcpy(rig->arbiter, node->listen, sizeof(rig->arbiter));
     refusals_expect(node, 4, "tcp://192.0.2.1:7400");
     rig_pass(rig);
 }

@@ -100,6 +100,12 @@
 #ifndef ODD_LOAD
 #define ODD_LOAD NULL
 #endif
+#ifndef ODD_RESET
+#define ODD_RESET NULL
+#endif
+#ifndef ODD_GET
+#define ODD_GET NULL
+#endif
 #ifndef ODD_APPLY
 #define ODD_APPLY odd_apply
 #endif
@@ -241,6 +247,22 @@ static int32_t odd_apply(void *self, const struct kv_record *records, uint32_t c
     return KV_OK;
 }
 
+static int32_t odd_reset(void *self)
+{
+    (void)self;
+    return KV_OK;
+}
+
+static int32_t odd_get(void *self, const void *key, uint32_t key_len, kv_emit_fn emit, void *ctx)
+{
+    (void)self;
+    (void)key;
+    (void)key_len;
+    (void)emit;
+    (void)ctx;
+    return KV_E_NOT_FOUND;
+}
+
 static const struct kv_persist_ops odd_ops = {
     .create = ODD_CREATE,
     .open = ODD_OPEN,
@@ -248,6 +270,8 @@ static const struct kv_persist_ops odd_ops = {
     .apply = ODD_APPLY,
     .close = ODD_CLOSE,
     .destroy = ODD_DESTROY,
+    .reset = ODD_RESET,
+    .get = ODD_GET,
 };
 
 #endif

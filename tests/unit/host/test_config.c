@@ -142,6 +142,9 @@ static void defaults(void **state)
     assert_string_equal(config->persistence.settings[1].value, "always");
     config_where(config, &config->persistence, 0, where, sizeof(where));
     assert_string_equal(where, path);
+    assert_false(config->isolate.is_wanted);
+    assert_int_equal(config->isolate.memory_mb, 0);
+    assert_int_equal(config->isolate.timeout_ms, 30000);
     assert_int_equal(config->replication.ack, ACK_DURABLE);
     assert_int_equal(config->replication.min_in_sync, 1);
     assert_int_equal(config->replication.operation_timeout_ms, 1000);
@@ -174,7 +177,8 @@ static void everything_given(void **state)
              "    keepalive_s = 7; fast = true; ratio = 0.5; big = 5000000000L; hex = 0x10; },\n"
              "  { plugin = \"./udp.so\"; listen = \"udp://h:3\"; } );\n"
              "persistence = { plugin = \"my-store\";\n"
-             "  table = \"t\"; };\n"
+             "  table = \"t\"; isolate = true; isolate_memory_mb = 256;\n"
+             "  isolate_timeout_ms = 0; };\n"
              "replication = { ack = \"local\"; min_in_sync = 2; operation_timeout_ms = 2000;\n"
              "  retransmit_ms = 50; replica_timeout_ms = 400; join_timeout_ms = 0; };\n"
              "limits = { key_bytes = 100; value_bytes = 200; inflight_ops = 10;\n"
@@ -195,6 +199,9 @@ static void everything_given(void **state)
     assert_string_equal(tcp->settings[4].value, "16");
     assert_string_equal(config->transports[1].plugin.plugin, "./udp.so");
     assert_int_equal(config->persistence.settings_len, 1); /* defaults are persist-file's only */
+    assert_true(config->isolate.is_wanted);
+    assert_int_equal(config->isolate.memory_mb, 256);
+    assert_int_equal(config->isolate.timeout_ms, 0);
     config_where(config, &config->persistence, 0, where, sizeof(where));
     snprintf(expected, sizeof(expected), "%s:8", path);
     assert_string_equal(where, expected);
@@ -211,6 +218,86 @@ static void everything_given(void **state)
     assert_string_equal(config->plugin_folder, "/p");
     assert_string_equal(config->log_level, "debug");
     config_release(config);
+}
+
+#define ARBITER \
+    "node = { name = \"n\"; arbiter = \"tcp://10.0.0.1:7400\"; roles = [\"arbiter\"]; };\n"
+#define LISTEN(uris) ARBITER "transports = ( { listen = " uris "; } );\n"
+
+/* An arbiter that is not told where to listen does so where all look for it. */
+static void where_an_arbiter_listens(void **state)
+{
+    (void)state;
+    static const char *const fine[] = {
+        ARBITER,
+        ARBITER "transports = ( { } );\n",
+        ARBITER "transports = ( { }, { } );\n",
+        LISTEN("\"tcp://10.0.0.1:7400\""),
+        LISTEN("[\"tcp://127.0.0.1:1\", \"tcp://10.0.0.1:7400\"]"),
+        LISTEN("\"tcp://0.0.0.0:7400\""),
+        LISTEN("\"tcp://[::]:7400\""),
+        LISTEN("\"tcp://myhost:7400\""),
+        LISTEN("\"tcp://10.0.0.1:0\""),
+        LISTEN("[\"tcp://127.0.0.1:1\", \"tcp://127.0.0.1:0\"]"),
+        LISTEN("\"tcp://pipe\""),
+        "node = { name = \"n\"; arbiter = \"tcp://myhost:7400\"; roles = [\"arbiter\"]; };\n"
+        "transports = ( { listen = \"tcp://10.0.0.1:7400\"; } );\n",
+        "node = { name = \"n\"; arbiter = \"mine://a b\"; roles = [\"arbiter\"]; };\n"
+        "transports = ( { plugin = \"mine\"; listen = \"mine://c\"; } );\n",
+    };
+    for (size_t i = 0; i < sizeof(fine) / sizeof(fine[0]); i++) {
+        struct config *config = good(fine[i]);
+        if (i < 3) {
+            assert_string_equal(config->transports[0].uris[0], "tcp://10.0.0.1:7400");
+        }
+        if (i == 2) {
+            assert_string_equal(config->transports[1].uris[0], "tcp://127.0.0.1:0");
+        }
+        config_release(config);
+    }
+    refused(LISTEN("\"tcp://10.0.0.1:7401\""), 1,
+            "does not listen there but at \"tcp://10.0.0.1:7401\"; give node.arbiter one of these");
+    refused(
+        LISTEN("[\"tcp://10.0.0.2:7400\", \"tcp://127.0.0.1:7401\"]"), 1,
+        "node.arbiter is \"tcp://10.0.0.1:7400\", and this node, which is the arbiter, does not "
+        "listen there but at \"tcp://10.0.0.2:7400\", \"tcp://127.0.0.1:7401\"");
+    refused(LISTEN("\"tcp://0.0.0.0:7401\""), 1, "does not listen there");
+    refused(ARBITER "transports = ( { plugin = \"udp\"; listen = \"udp://10.0.0.1:7400\"; } );\n",
+            1, "does not listen there");
+    refused("node = {\n name = \"n\"; roles = [\"arbiter\", \"replica\"];\n"
+            " arbiter = \"tcp://myhost:7400\"; };\n"
+            "transports = ( { listen = \"tcp://myhost:7401\"; } );\n",
+            3, "does not listen there");
+}
+
+static void isolated_plugin(void **state)
+{
+    (void)state;
+    struct config *config = good_set(NODE, "persistence.isolate=true");
+    assert_true(config->isolate.is_wanted);
+    assert_int_equal(config->persistence.settings_len, 2); /* path and sync: it is no setting */
+    config_release(config);
+    /* A line with its default may stand anywhere. */
+    config = good(NODE "persistence = { isolate = false; isolate_memory_mb = 0;\n"
+                       " isolate_timeout_ms = 30000; };\n");
+    config_release(config);
+    refused(NODE "persistence = {\n isolate = \"yes\"; };\n", 3,
+            "persistence.isolate must be true or false, not a text");
+    refused(NODE "persistence = { isolate = 1; };\n", 2, "true or false, not a number");
+    refused(NODE "persistence = {\n isolate_memory_mb = 256; };\n", 3,
+            "persistence.isolate_memory_mb means nothing while the plugin runs in the node's own "
+            "process; give persistence.isolate = true too");
+    refused(NODE "persistence = { isolate = false;\n isolate_timeout_ms = 5; };\n", 3,
+            "persistence.isolate_timeout_ms means nothing");
+    refused(NODE "persistence = { isolate = true;\n isolate_memory_mb = 31; };\n", 3,
+            "at least 32");
+    refused(NODE "persistence = { isolate = true;\n isolate_memory_mb = -1; };\n", 3, "not -1");
+    refused(NODE "persistence = { isolate = true;\n isolate_timeout_ms = 3600001; };\n", 3,
+            "from 0 to 3600000");
+    refused(NODE "persistence = { isolate = true;\n isolate_timeout_ms = true; };\n", 3,
+            "must be a whole number");
+    refused_set(NODE, "persistence.isolate_memory_mb=64",
+                "--set persistence.isolate_memory_mb: persistence.isolate_memory_mb means nothing");
 }
 
 static void partly_given_groups(void **state)
@@ -347,6 +434,8 @@ static void wrong_values(void **state)
     refused(NODE "transports = ( { listen = \"127.0.0.1\"; } );\n", 2, "like tcp://127.0.0.1:7400");
     refused(NODE "persistence = { path = [1, 2]; };\n", 2, "path must be a text, a number");
     refused("node = { name = \"n/1\"; arbiter = \"tcp://h:1\"; };\n", 1, "letters, digits");
+    refused("node = { name = \".\"; arbiter = \"tcp://h:1\"; };\n", 1, "must not be \".\"");
+    refused("node = {\n name = \"..\"; arbiter = \"tcp://h:1\"; };\n", 2, "names a folder");
     refused("node = { name = \"n\"; arbiter = \"h:1\"; };\n", 1, "node.arbiter must be an address");
     refused("node = { name = \"n\"; arbiter = \"tcp://h:1\";\n roles = [\"primary\"]; };", 2,
             "not \"primary\"");
@@ -407,6 +496,7 @@ static void sets(void **state)
     const char *many[] = {
         "node.name=n9",
         "replication.retransmit_ms=7",
+        "node.arbiter=tcp://127.0.0.1:9",
         "transports.[0].listen=tcp://127.0.0.1:9",
         "persistence.path=/tmp/a=b",
         "persistence.compact_min_bytes=5000000000",
@@ -415,7 +505,7 @@ static void sets(void **state)
         "node.roles=[\"arbiter\", \"replica\"]",
         "replication.retransmit_ms=8",
     };
-    struct config *config = read_with(NODE "replication = { retransmit_ms = 5; };\n", many, 9);
+    struct config *config = read_with(NODE "replication = { retransmit_ms = 5; };\n", many, 10);
     if (config == NULL) {
         fail_msg("%s", error);
     }
@@ -559,6 +649,7 @@ static void comments_of_the_reference_file(void **state)
         {"replication", "ack", "\"durable\""},
         {"persistence", "plugin", "\"persist-file\""},
         {"persistence", "sync", "\"always\""},
+        {"persistence", "isolate", "false"},
     };
     for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
         char value[64] = "";
@@ -585,6 +676,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(defaults),
         cmocka_unit_test(everything_given),
+        cmocka_unit_test(where_an_arbiter_listens),
+        cmocka_unit_test(isolated_plugin),
         cmocka_unit_test(partly_given_groups),
         cmocka_unit_test(included_file),
         cmocka_unit_test(unreadable_files),

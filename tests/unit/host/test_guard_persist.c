@@ -22,7 +22,14 @@ static struct fake {
     int32_t apply_status;
     uint32_t apply_result;
     uint32_t apply_result_at;
+    const uint32_t *apply_results;    /* of each record; NULL: apply_result at apply_result_at */
+    const char *const *apply_reasons; /* of each record, NULL: none; given backwards */
     int logs_reason;
+    int32_t reset_status;
+    int resets;
+    int32_t get_status;
+    const struct kv_record *got; /* emitted by get() */
+    uint32_t got_len;
     int writes_beyond;
     int opens, closes, destroys, applies;
     void *kept; /* memory that destroy() forgets */
@@ -73,9 +80,14 @@ static int32_t fake_apply(void *self, const struct kv_record *records, uint32_t 
     (void)records;
     (void)position;
     fake.applies++;
-    if (count > 0) {
-        assert_int_equal(results[0], KV_RESULT_STORED);
-        results[fake.apply_result_at] = fake.apply_result;
+    for (uint32_t i = count; i-- > 0;) {
+        assert_int_equal(results[i], KV_RESULT_STORED);
+        results[i] = fake.apply_results != NULL  ? fake.apply_results[i]
+                     : i == fake.apply_result_at ? fake.apply_result
+                                                 : KV_RESULT_STORED;
+        if (fake.apply_reasons != NULL && fake.apply_reasons[i] != NULL) {
+            fake.host->reason(fake.host->ctx, i, fake.apply_reasons[i]);
+        }
     }
     if (fake.writes_beyond) {
         results[count] = 0;
@@ -101,10 +113,33 @@ static void fake_destroy(void *self)
     }
 }
 
+static int32_t fake_reset(void *self)
+{
+    assert_ptr_equal(self, &fake);
+    fake.resets++;
+    return fake.reset_status;
+}
+
+static int32_t fake_get(void *self, const void *key, uint32_t key_len, kv_emit_fn emit, void *ctx)
+{
+    assert_ptr_equal(self, &fake);
+    assert_memory_equal(key, "k", key_len);
+    for (uint32_t i = 0; i < fake.got_len; i++) {
+        int32_t status = emit(ctx, &fake.got[i]);
+        if (status != KV_OK && !fake.ignores_stop) {
+            return status;
+        }
+    }
+    return fake.get_status;
+}
+
+#define FAKE_CAPABILITIES (KV_PERSIST_LOAD | KV_PERSIST_RESET | KV_PERSIST_GET)
+
 static struct loaded_plugin fake_plugin = {
     .path = "fake",
-    .descriptor = {.kind = KV_KIND_PERSIST, .name = "fake", .capabilities = KV_PERSIST_LOAD},
-    .ops.persist = {fake_create, fake_open, fake_load, fake_apply, fake_close, fake_destroy},
+    .descriptor = {.kind = KV_KIND_PERSIST, .name = "fake", .capabilities = FAKE_CAPABILITIES},
+    .ops.persist = {fake_create, fake_open, fake_load, fake_apply, fake_close, fake_destroy,
+                    fake_reset, fake_get},
 };
 
 static struct services *services;
@@ -141,7 +176,7 @@ static struct guard_persist *opened(void)
 {
     struct guard_persist *guard = NULL;
     struct kv_position position;
-    assert_int_equal(guard_persist_create(&fake_plugin, services, NULL, &guard), KV_OK);
+    assert_int_equal(guard_persist_create(&fake_plugin, services, NULL, NULL, &guard), KV_OK);
     assert_int_equal(guard_persist_open(guard, &position), KV_OK);
     return guard;
 }
@@ -156,6 +191,17 @@ static void said(const char *text)
 static const struct kv_position five = {1, 5};
 static const struct kv_record pair = {"k", "v", 1, 1, KV_RECORD_INSERT, 0, {1, 5}, 7, 8};
 
+/* The refusals of the last apply(). */
+static const struct persist_refusal *refusals;
+static uint32_t refusals_len;
+
+static int32_t apply(struct guard_persist *guard, const struct kv_record *records, uint32_t count)
+{
+    refusals = NULL;
+    refusals_len = 99;
+    return guard_persist_apply(guard, records, count, five, &refusals, &refusals_len);
+}
+
 /* --- tests --- */
 
 static void create_fails_or_lies(void **state)
@@ -163,14 +209,17 @@ static void create_fails_or_lies(void **state)
     (void)state;
     struct guard_persist *guard = NULL;
     fake.create_status = KV_E_INVALID;
-    assert_int_equal(guard_persist_create(&fake_plugin, services, NULL, &guard), KV_E_INVALID);
+    assert_int_equal(guard_persist_create(&fake_plugin, services, NULL, NULL, &guard),
+                     KV_E_INVALID);
     assert_int_equal(lines, 0);
     fake.create_status = 5;
-    assert_int_equal(guard_persist_create(&fake_plugin, services, NULL, &guard), KV_E_CONTRACT);
+    assert_int_equal(guard_persist_create(&fake_plugin, services, NULL, NULL, &guard),
+                     KV_E_CONTRACT);
     said("create() returned 5");
     fake.create_status = KV_OK;
     fake.creates_nothing = 1;
-    assert_int_equal(guard_persist_create(&fake_plugin, services, NULL, &guard), KV_E_CONTRACT);
+    assert_int_equal(guard_persist_create(&fake_plugin, services, NULL, NULL, &guard),
+                     KV_E_CONTRACT);
     said("without an instance");
     assert_int_equal(lines, 2);
     assert_null(guard);
@@ -181,7 +230,7 @@ static void open_fails_lies_and_succeeds_again(void **state)
     (void)state;
     struct guard_persist *guard = NULL;
     struct kv_position position = {9, 9};
-    assert_int_equal(guard_persist_create(&fake_plugin, services, NULL, &guard), KV_OK);
+    assert_int_equal(guard_persist_create(&fake_plugin, services, NULL, NULL, &guard), KV_OK);
     fake.open_status = KV_E_CORRUPT;
     assert_int_equal(guard_persist_open(guard, &position), KV_E_CORRUPT);
     fake.open_status = -4711;
@@ -277,7 +326,7 @@ static void malformed_records(void **state)
     };
     struct kv_position position;
     struct guard_persist *guard = NULL;
-    assert_int_equal(guard_persist_create(&fake_plugin, services, NULL, &guard), KV_OK);
+    assert_int_equal(guard_persist_create(&fake_plugin, services, NULL, NULL, &guard), KV_OK);
     for (size_t i = 0; i <= sizeof(bad) / sizeof(bad[0]); i++) {
         struct taken taken = {0, 0};
         int is_null = i == sizeof(bad) / sizeof(bad[0]);
@@ -317,7 +366,7 @@ static void without_load(void **state)
     assert_int_equal(guard_persist_load(guard, take, &taken), KV_OK);
     assert_int_equal(taken.len, 0);
     guard_persist_destroy(guard);
-    fake_plugin.descriptor.capabilities = KV_PERSIST_LOAD;
+    fake_plugin.descriptor.capabilities = FAKE_CAPABILITIES;
 }
 
 static void results_of_apply(void **state)
@@ -325,24 +374,29 @@ static void results_of_apply(void **state)
     (void)state;
     struct kv_record records[4] = {pair, pair, pair, pair};
     struct guard_persist *guard = opened();
-    assert_int_equal(guard_persist_apply(guard, records, 4, five), KV_OK);
-    assert_int_equal(guard_persist_apply(guard, NULL, 0, five), KV_OK);
+    assert_int_equal(apply(guard, records, 4), KV_OK);
+    assert_int_equal(apply(guard, NULL, 0), KV_OK);
     assert_int_equal(lines, 0);
     fake.apply_result_at = 2;
     fake.apply_result = KV_RESULT_RETRY;
-    assert_int_equal(guard_persist_apply(guard, records, 4, five), KV_E_RETRY);
+    assert_int_equal(apply(guard, records, 4), KV_E_RETRY);
     said("could not store record 3 of 4");
     fake.apply_result = KV_RESULT_UNKNOWN;
-    assert_int_equal(guard_persist_apply(guard, records, 4, five), KV_E_RETRY);
+    assert_int_equal(apply(guard, records, 4), KV_E_RETRY);
+    assert_int_equal(lines, 2);
+    assert_int_equal(refusals_len, 99); /* touched only on success */
     fake.apply_result = KV_RESULT_REFUSED;
-    assert_int_equal(guard_persist_apply(guard, records, 4, five), KV_E_REJECTED);
-    said("refused record 3 of 4 (key of 1 bytes, value of 1 bytes)");
-    assert_int_equal(lines, 3);
+    assert_int_equal(apply(guard, records, 4), KV_OK);
+    assert_int_equal(refusals_len, 1);
+    assert_int_equal(refusals[0].record, 2);
+    assert_string_equal(refusals[0].reason,
+                        "the store refused the record (key of 1 bytes, value of 1 bytes)");
+    assert_int_equal(lines, 2); /* no failure */
     fake.apply_result = 4;
-    assert_int_equal(guard_persist_apply(guard, records, 4, five), KV_E_CONTRACT);
+    assert_int_equal(apply(guard, records, 4), KV_E_CONTRACT);
     said("record 3 of 4 the result 4");
     fake.apply_result = KV_RESULT_STORED;
-    assert_int_equal(guard_persist_apply(guard, records, 4, five), KV_OK);
+    assert_int_equal(apply(guard, records, 4), KV_OK);
     guard_persist_destroy(guard);
 }
 
@@ -352,26 +406,197 @@ static void codes_of_apply(void **state)
     char text[1200];
     struct guard_persist *guard = opened();
     fake.apply_status = KV_E_IO;
-    assert_int_equal(guard_persist_apply(guard, &pair, 1, five), KV_E_IO);
+    assert_int_equal(apply(guard, &pair, 1), KV_E_IO);
     said("KV_E_IO"); /* the guard gives a reason where the plugin gave none */
     fake.logs_reason = 1;
-    assert_int_equal(guard_persist_apply(guard, &pair, 1, five), KV_E_IO);
+    assert_int_equal(apply(guard, &pair, 1), KV_E_IO);
     services_last_error(services, text, sizeof(text));
     assert_string_equal(text, "the plugin's own reason");
     fake.logs_reason = 0;
     lines = 0;
     fake.apply_status = 1;
-    assert_int_equal(guard_persist_apply(guard, &pair, 1, five), KV_E_CONTRACT);
+    assert_int_equal(apply(guard, &pair, 1), KV_E_CONTRACT);
     said("apply() returned 1");
     assert_int_equal(lines, 1);
     fake.apply_status = KV_STATUS_LAST_ - 1;
-    assert_int_equal(guard_persist_apply(guard, &pair, 1, five), KV_E_CONTRACT);
+    assert_int_equal(apply(guard, &pair, 1), KV_E_CONTRACT);
     fake.apply_status = KV_OK;
     fake.writes_beyond = 1;
-    assert_int_equal(guard_persist_apply(guard, &pair, 1, five), KV_E_CONTRACT);
+    assert_int_equal(apply(guard, &pair, 1), KV_E_CONTRACT);
     said("beyond its 1 results");
     fake.writes_beyond = 0;
-    assert_int_equal(guard_persist_apply(guard, &pair, 1, five), KV_OK);
+    assert_int_equal(apply(guard, &pair, 1), KV_OK);
+    guard_persist_destroy(guard);
+}
+
+/* The reasons of refusals: the record's own, else the line logged for the only one, else made. */
+static void reasons_of_refusals(void **state)
+{
+    (void)state;
+    static const uint32_t results[] = {KV_RESULT_REFUSED, KV_RESULT_STORED, KV_RESULT_REFUSED,
+                                       KV_RESULT_REFUSED};
+    static const char *const reasons[] = {"the first\nis bad", "stored all the same", NULL, ""};
+    static const char made[] = "the store refused the record (key of 1 bytes, value of 1 bytes)";
+    struct kv_record records[4] = {pair, pair, pair, pair};
+    struct guard_persist *guard = opened();
+    fake.apply_results = results;
+    fake.apply_reasons = reasons;
+    fake.logs_reason = 1;
+    assert_int_equal(apply(guard, records, 4), KV_OK);
+    assert_int_equal(refusals_len, 3);
+    assert_int_equal(refusals[0].record, 0);
+    assert_string_equal(refusals[0].reason, "the first is bad");
+    assert_int_equal(refusals[1].record, 2);
+    assert_string_equal(refusals[1].reason, made); /* the line may be about any of them */
+    assert_int_equal(refusals[2].record, 3);
+    assert_string_equal(refusals[2].reason, made);
+    /* The reasons of one call do not outlive it. */
+    fake.apply_reasons = NULL;
+    assert_int_equal(apply(guard, records, 2), KV_OK);
+    assert_int_equal(refusals_len, 1);
+    assert_string_equal(refusals[0].reason, "the plugin's own reason");
+    fake.logs_reason = 0;
+    assert_int_equal(apply(guard, records, 2), KV_OK);
+    assert_string_equal(refusals[0].reason, made); /* nor does a line of an earlier call */
+    fake.apply_results = NULL;
+    assert_int_equal(apply(guard, records, 4), KV_OK);
+    assert_int_equal(refusals_len, 0);
+    guard_persist_destroy(guard);
+}
+
+static void refused_and_to_be_repeated(void **state)
+{
+    (void)state;
+    static const uint32_t results[] = {KV_RESULT_REFUSED, KV_RESULT_UNKNOWN, KV_RESULT_RETRY};
+    static const uint32_t wrong[] = {KV_RESULT_REFUSED, KV_RESULT_RETRY, 4};
+    static const char *const reasons[] = {NULL, "the lock is taken", NULL};
+    char text[1200];
+    struct kv_record records[3] = {pair, pair, pair};
+    struct guard_persist *guard = opened();
+    fake.apply_results = results;
+    assert_int_equal(apply(guard, records, 3), KV_E_RETRY);
+    assert_int_equal(refusals_len, 99);
+    said("could not store record 2 of 3 (key of 1 bytes");
+    fake.apply_reasons = reasons;
+    assert_int_equal(apply(guard, records, 3), KV_E_RETRY);
+    services_last_error(services, text, sizeof(text));
+    assert_string_equal(text, "the store could not store record 2 of 3: the lock is taken");
+    fake.apply_results = wrong;
+    assert_int_equal(apply(guard, records, 3), KV_E_CONTRACT);
+    said("record 3 of 3 the result 4");
+    guard_persist_close(guard); /* and it can be opened again */
+    struct kv_position position;
+    fake.apply_results = NULL;
+    fake.apply_reasons = NULL;
+    assert_int_equal(guard_persist_open(guard, &position), KV_OK);
+    assert_int_equal(apply(guard, records, 3), KV_OK);
+    guard_persist_destroy(guard);
+}
+
+/* So many refusals that not all reasons are kept: each has one all the same. */
+static void very_many_refusals(void **state)
+{
+    (void)state;
+    enum { MANY = SERVICES_REASONS_MAX + 500 };
+    static struct kv_record records[MANY];
+    static uint32_t results[MANY];
+    static const char *reasons[MANY];
+    uint32_t given = 0;
+    for (uint32_t i = 0; i < MANY; i++) {
+        records[i] = pair;
+        results[i] = KV_RESULT_REFUSED;
+        reasons[i] = "not this one";
+    }
+    struct guard_persist *guard = opened();
+    fake.apply_results = results;
+    fake.apply_reasons = reasons;
+    assert_int_equal(apply(guard, records, MANY), KV_OK);
+    assert_int_equal(refusals_len, MANY);
+    for (uint32_t i = 0; i < MANY; i++) {
+        assert_int_equal(refusals[i].record, i);
+        given += strcmp(refusals[i].reason, "not this one") == 0 ? 1 : 0;
+        assert_true(strlen(refusals[i].reason) > 0);
+    }
+    assert_int_equal(given, SERVICES_REASONS_MAX);
+    guard_persist_destroy(guard);
+}
+
+static void reset(void **state)
+{
+    (void)state;
+    struct kv_position position;
+    struct taken taken = {0, 0};
+    struct guard_persist *guard = opened();
+    assert_int_equal(guard_persist_reset(guard), KV_OK); /* before load() */
+    assert_int_equal(guard_persist_load(guard, take, &taken), KV_OK);
+    assert_int_equal(guard_persist_reset(guard), KV_OK); /* and after it */
+    assert_int_equal(fake.resets, 2);
+    assert_int_equal(lines, 0);
+    fake.reset_status = KV_E_IO;
+    assert_int_equal(guard_persist_reset(guard), KV_E_IO);
+    said("could not be emptied");
+    fake.reset_status = 3;
+    assert_int_equal(guard_persist_reset(guard), KV_E_CONTRACT);
+    said("reset() returned 3");
+    guard_persist_close(guard);
+    fake_plugin.descriptor.capabilities = 0;
+    assert_int_equal(guard_persist_open(guard, &position), KV_OK);
+    assert_int_equal(guard_persist_reset(guard), KV_OK);
+    assert_int_equal(fake.resets, 4); /* not called */
+    fake_plugin.descriptor.capabilities = FAKE_CAPABILITIES;
+    guard_persist_destroy(guard);
+}
+
+static int32_t get(struct guard_persist *guard, const struct kv_record *got, uint32_t got_len,
+                   struct taken *taken)
+{
+    *taken = (struct taken){0, taken->stop_at};
+    fake.got = got;
+    fake.got_len = got_len;
+    lines = 0;
+    return guard_persist_get(guard, "k", 1, take, taken);
+}
+
+static void get_of_one_key(void **state)
+{
+    (void)state;
+    static const struct kv_record other = {"j", "v", 1, 1, KV_RECORD_INSERT, 0, {1, 5}, 7, 8};
+    static const struct kv_record longer = {"kk", "v", 2, 1, KV_RECORD_INSERT, 0, {1, 5}, 7, 8};
+    static const struct kv_record odd = {"k", "v", 1, 1, 9, 0, {1, 5}, 7, 8};
+    struct taken taken = {0, 0};
+    struct guard_persist *guard = opened();
+    assert_int_equal(get(guard, &pair, 1, &taken), KV_OK); /* before load(), too */
+    assert_int_equal(taken.len, 1);
+    assert_int_equal(guard_persist_load(guard, take, &taken), KV_OK);
+    assert_int_equal(apply(guard, &pair, 1), KV_OK);
+    assert_int_equal(get(guard, &pair, 1, &taken), KV_OK);
+    assert_int_equal(lines, 0);
+    fake.ignores_stop = 1;
+    assert_int_equal(get(guard, &other, 1, &taken), KV_E_CONTRACT);
+    said("get() emitted a record with another key than the one asked for");
+    assert_int_equal(get(guard, &longer, 1, &taken), KV_E_CONTRACT);
+    assert_int_equal(get(guard, &odd, 1, &taken), KV_E_CONTRACT);
+    said("get() emitted a record with an unknown kind");
+    assert_int_equal(taken.len, 0);
+    assert_int_equal(get(guard, NULL, 0, &taken), KV_E_CONTRACT);
+    said("returned KV_OK and emitted nothing");
+    fake.get_status = KV_E_NOT_FOUND;
+    assert_int_equal(get(guard, NULL, 0, &taken), KV_E_NOT_FOUND);
+    assert_int_equal(lines, 0);
+    assert_int_equal(get(guard, &pair, 1, &taken), KV_E_CONTRACT);
+    said("returned KV_E_NOT_FOUND and emitted the key");
+    fake.get_status = 12;
+    assert_int_equal(get(guard, NULL, 0, &taken), KV_E_CONTRACT);
+    said("get() returned 12");
+    taken.stop_at = 1;
+    fake.get_status = KV_OK;
+    assert_int_equal(get(guard, &pair, 1, &taken), KV_E_NOMEM); /* the caller stops it */
+    assert_int_equal(fake.emit(fake.emit_ctx, &pair), KV_E_CONTRACT);
+    said("outside load() and get()");
+    fake_plugin.descriptor.capabilities = 0;
+    assert_int_equal(get(guard, &pair, 1, &taken), KV_E_REJECTED);
+    assert_int_equal(taken.len, 0);
+    fake_plugin.descriptor.capabilities = FAKE_CAPABILITIES;
     guard_persist_destroy(guard);
 }
 
@@ -400,25 +625,33 @@ static void real_plugin(void **state)
     assert_int_equal(
         loader_load("persist-memory", KV_TEST_PLUGINS, KV_KIND_PERSIST, &plugin, error), KV_OK);
     assert_int_equal(loader_settings(plugin, given, 4, &settings, &at, error), KV_OK);
-    assert_int_equal(guard_persist_create(plugin, services, settings, &guard), KV_OK);
+    assert_int_equal(guard_persist_create(plugin, services, settings, NULL, &guard), KV_OK);
     assert_int_equal(guard_persist_open(guard, &position), KV_OK);
     assert_int_equal(position.index, 0);
-    assert_int_equal(guard_persist_apply(guard, &pair, 1, five), KV_OK);         /* 1 */
-    assert_int_equal(guard_persist_apply(guard, &pair, 1, five), KV_E_IO);       /* 2 */
-    assert_int_equal(guard_persist_apply(guard, &pair, 1, five), KV_E_CONTRACT); /* 3 */
-    assert_int_equal(guard_persist_apply(guard, &pair, 1, five), KV_E_IO);       /* 4 */
-    assert_int_equal(guard_persist_apply(guard, &pair, 1, five), KV_E_RETRY);    /* 5 */
-    assert_int_equal(guard_persist_apply(guard, &pair, 1, five), KV_E_IO);       /* 6 */
+    assert_int_equal(apply(guard, &pair, 1), KV_OK);         /* 1 */
+    assert_int_equal(apply(guard, &pair, 1), KV_E_IO);       /* 2 */
+    assert_int_equal(apply(guard, &pair, 1), KV_E_CONTRACT); /* 3 */
+    assert_int_equal(apply(guard, &pair, 1), KV_E_IO);       /* 4 */
+    assert_int_equal(apply(guard, &pair, 1), KV_E_RETRY);    /* 5 */
+    assert_int_equal(apply(guard, &pair, 1), KV_E_IO);       /* 6 */
     struct kv_record bad = pair;
     bad.key = "bad";
     bad.key_len = 3;
-    assert_int_equal(guard_persist_apply(guard, &bad, 1, five), KV_E_REJECTED); /* 7 */
+    assert_int_equal(apply(guard, &bad, 1), KV_OK); /* 7 */
+    assert_int_equal(refusals_len, 1);
+    assert_string_equal(refusals[0].reason, "keys like this one are not taken here");
+    struct taken one = {0, 0};
+    assert_int_equal(guard_persist_get(guard, "k", 1, take, &one), KV_OK);
+    assert_int_equal(one.len, 1);
+    assert_int_equal(guard_persist_get(guard, "bad", 3, take, &one), KV_E_NOT_FOUND);
     guard_persist_close(guard);
     assert_int_equal(guard_persist_open(guard, &position), KV_OK);
     assert_int_equal(position.index, 5);
     struct taken taken = {0, 0};
     assert_int_equal(guard_persist_load(guard, take, &taken), KV_OK);
     assert_int_equal(taken.len, 1);
+    assert_int_equal(guard_persist_reset(guard), KV_OK);
+    assert_int_equal(guard_persist_get(guard, "k", 1, take, &one), KV_E_NOT_FOUND);
     guard_persist_destroy(guard);
     assert_int_equal(services_live(services), 0);
     loader_settings_free(settings);
@@ -434,7 +667,10 @@ int main(void)
         TEST(load_gives_records),   TEST(malformed_records),
         TEST(emit_outside_load),    TEST(without_load),
         TEST(results_of_apply),     TEST(codes_of_apply),
-        TEST(kept_memory_is_told),  TEST(real_plugin),
+        TEST(reasons_of_refusals),  TEST(refused_and_to_be_repeated),
+        TEST(very_many_refusals),   TEST(reset),
+        TEST(get_of_one_key),       TEST(kept_memory_is_told),
+        TEST(real_plugin),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

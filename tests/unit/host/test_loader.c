@@ -27,9 +27,11 @@ static const struct refusal refusals[] = {
     {"plugin-size", KV_E_INVALID, {"plugin_size", "88", "says 80"}},
     {"plugin-size-lie", KV_E_INVALID, {"plugin_size", "88", "1048576"}},
     {"ops-size", KV_E_INVALID, {"ops_size", "48", "40"}},
+    {"ops-size-cut", KV_E_INVALID, {"ops_size", "multiple of 8", "has 52"}},
     {"ops-size-transport", KV_E_INVALID, {"ops_size", "72", "64"}},
     {"kind", KV_E_INVALID, {"kind", "1 (persistence)", "has 9"}},
-    {"capability", KV_E_INVALID, {"capabilities", "0x7", "0x100"}},
+    {"capability", KV_E_INVALID, {"capabilities", "0x3f in ABI 1.1", "0x100"}},
+    {"capability-early", KV_E_INVALID, {"capabilities", "0x7 in ABI 1.0", "0x8"}},
     {"features", KV_E_VERSION, {"host_features", "0x1", "0x80"}},
     {"uv-version", KV_E_VERSION, {"libuv_version", "0x01", "0x020001"}},
     {"uv-minor", KV_E_VERSION, {"libuv_version", "the host has", "the plugin"}},
@@ -48,6 +50,17 @@ static const struct refusal refusals[] = {
     {"option-name-foreign", KV_E_INVALID, {"options[0].name", "letters", "a b"}},
     {"option-name-taken", KV_E_INVALID, {"options[0].name", "\"plugin\""}},
     {"option-name-listen", KV_E_INVALID, {"options[0].name", "\"listen\""}},
+    {"option-name-isolate", KV_E_INVALID, {"options[0].name", "(plugin, isolate", "\"isolate\""}},
+    {"option-name-isolate-memory", KV_E_INVALID, {"options[0].name", "\"isolate_memory_mb\""}},
+    {"option-name-isolate-timeout", KV_E_INVALID, {"options[0].name", "\"isolate_timeout_ms\""}},
+    {"shared-no-scope", KV_E_INVALID, {"options", "\"scope\" with KV_PERSIST_SHARED", "has none"}},
+    {"shared-scope-type", KV_E_INVALID, {"options[1].type", "needs 1 (a text)", "has 2"}},
+    {"shared-scope-default",
+     KV_E_INVALID,
+     {"options[0].default_value", "needs \"own\"", "has \"shared\""}},
+    {"shared-scope-no-default",
+     KV_E_INVALID,
+     {"options[0].default_value", "needs \"own\"", "has NULL"}},
     {"option-twice", KV_E_INVALID, {"options[2].name", "\"a\"", "options[0]"}},
     {"option-type", KV_E_INVALID, {"options[0].type", "1 to 3", "has 4"}},
     {"option-type-zero", KV_E_INVALID, {"options[0].type", "1 to 3", "has 0"}},
@@ -61,6 +74,11 @@ static const struct refusal refusals[] = {
     {"open-null", KV_E_INVALID, {"ops.open", "a function", "NULL"}},
     {"load-null", KV_E_INVALID, {"ops.load", "with KV_PERSIST_LOAD", "NULL"}},
     {"load-unasked", KV_E_INVALID, {"ops.load", "without KV_PERSIST_LOAD", "a function"}},
+    {"reset-null", KV_E_INVALID, {"ops.reset", "with KV_PERSIST_RESET", "NULL"}},
+    {"reset-unasked", KV_E_INVALID, {"ops.reset", "without KV_PERSIST_RESET", "a function"}},
+    {"reset-beyond", KV_E_INVALID, {"ops.reset", "with KV_PERSIST_RESET", "NULL"}},
+    {"get-null", KV_E_INVALID, {"ops.get", "with KV_PERSIST_GET", "NULL"}},
+    {"get-unasked", KV_E_INVALID, {"ops.get", "without KV_PERSIST_GET", "a function"}},
     {"apply-null", KV_E_INVALID, {"ops.apply", "a function", "NULL"}},
     {"close-null", KV_E_INVALID, {"ops.close", "a function", "NULL"}},
     {"destroy-null", KV_E_INVALID, {"ops.destroy", "a function", "NULL"}},
@@ -225,6 +243,39 @@ static void later_minor_is_taken(void **state)
     loader_release(plugin);
 }
 
+/* One built with the headers of 1.0: the members that came later are not there. */
+static void earlier_minor_is_taken(void **state)
+{
+    (void)state;
+    struct loaded_plugin *plugin = NULL;
+    char error[LOADER_ERROR_MAX] = "";
+    if (loader_load("odd-good-1-0", KV_TEST_PLUGINS, KV_KIND_PERSIST, &plugin, error) != KV_OK) {
+        fail_msg("%s", error);
+    }
+    assert_int_equal(plugin->descriptor.abi_minor, 0);
+    assert_int_equal(plugin->descriptor.ops_size, 48);
+    assert_non_null(plugin->ops.persist.destroy);
+    assert_null(plugin->ops.persist.reset);
+    assert_null(plugin->ops.persist.get);
+    loader_release(plugin);
+}
+
+static void all_of_1_1(void **state)
+{
+    (void)state;
+    struct loaded_plugin *plugin = NULL;
+    char error[LOADER_ERROR_MAX] = "";
+    if (loader_load("odd-good-1-1", KV_TEST_PLUGINS, KV_KIND_PERSIST, &plugin, error) != KV_OK) {
+        fail_msg("%s", error);
+    }
+    assert_int_equal(plugin->descriptor.abi_minor, 1);
+    assert_int_equal(plugin->descriptor.capabilities, 0x3f);
+    assert_non_null(plugin->ops.persist.load);
+    assert_non_null(plugin->ops.persist.reset);
+    assert_non_null(plugin->ops.persist.get);
+    loader_release(plugin);
+}
+
 static void texts_are_copies(void **state)
 {
     (void)state;
@@ -303,6 +354,8 @@ int main(void)
         cmocka_unit_test(text_file_and_cut_off_files),
         cmocka_unit_test(good_ones),
         cmocka_unit_test(later_minor_is_taken),
+        cmocka_unit_test(earlier_minor_is_taken),
+        cmocka_unit_test(all_of_1_1),
         cmocka_unit_test(texts_are_copies),
         cmocka_unit_test(found_in_kv_plugins_and_by_path),
         cmocka_unit_test(pinned_plugin_stays),

@@ -109,6 +109,152 @@ static void clock_and_checksum(void **state)
     services_destroy(services);
 }
 
+static void text_is_made_utf8(void **state)
+{
+    (void)state;
+    static const char *const rows[][2] = {
+        {"gr\xc3\xbc\xc3\x9f"
+         "e \xe2\x82\xac \xf0\x9f\x98\x80",
+         "gr\xc3\xbc\xc3\x9f"
+         "e \xe2\x82\xac \xf0\x9f\x98\x80"},
+        {"a\xff"
+         "b\xc3",
+         "a?b?"},
+        {"\xc0\xaf|\xe0\x80\xaf|\xed\xa0\x80|\xf4\x90\x80\x80", "??|???|???|????"},
+        {"a\xc2\x9b"
+         "31m\t\x1b[0m\x7f",
+         "a 31m  [0m "},
+        {"", ""},
+    };
+    struct seen seen = {0};
+    struct services *services = services_create("my-store", NULL, note, &seen);
+    const struct kv_host *host = services_table(services);
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        memset(seen.text, 0, sizeof(seen.text));
+        host->log(host->ctx, KV_LOG_INFO, rows[i][0]);
+        assert_string_equal(seen.text, rows[i][1]);
+    }
+    /* A last error is cut between characters. */
+    char text[4];
+    host->log(host->ctx, KV_LOG_ERROR, "ab\xe2\x82\xac");
+    services_last_error(services, text, sizeof(text));
+    assert_string_equal(text, "ab");
+    services_destroy(services);
+}
+
+static void quiet_errors(void **state)
+{
+    (void)state;
+    struct seen seen = {0};
+    char text[64];
+    struct services *services = services_create("my-store", NULL, note, &seen);
+    const struct kv_host *host = services_table(services);
+    services_set_quiet(services, true);
+    host->log(host->ctx, KV_LOG_ERROR, "again");
+    assert_int_equal(seen.level, KV_LOG_DEBUG);
+    services_last_error(services, text, sizeof(text));
+    assert_string_equal(text, "again");
+    assert_int_equal(services_errors(services), 1);
+    host->log(host->ctx, KV_LOG_INFO, "as ever");
+    assert_int_equal(seen.level, KV_LOG_INFO);
+    services_set_quiet(services, false);
+    host->log(host->ctx, KV_LOG_ERROR, "anew");
+    assert_int_equal(seen.level, KV_LOG_ERROR);
+    services_destroy(services);
+}
+
+static void reasons(void **state)
+{
+    (void)state;
+    struct seen seen = {0};
+    char endless[1000];
+    struct services *services = services_create("my-store", NULL, note, &seen);
+    const struct kv_host *host = services_table(services);
+    assert_null(services_reason(services, 0));
+    services_begin_reasons(services, 100);
+    host->reason(host->ctx, 7, "seven\n\x01is bad");
+    host->reason(host->ctx, 3, "three");
+    host->reason(host->ctx, 99, "last");
+    host->reason(host->ctx, 3, "three again");
+    host->reason(host->ctx, 5, "");
+    memset(endless, 'e', sizeof(endless) - 1);
+    endless[sizeof(endless) - 1] = '\0';
+    memcpy(endless + SERVICES_REASON_BYTES_MAX - 1, "\xe2\x82\xac", 3); /* does not fit */
+    host->reason(host->ctx, 0, endless);
+    services_end_reasons(services);
+    assert_string_equal(services_reason(services, 7), "seven  is bad");
+    assert_string_equal(services_reason(services, 3), "three again");
+    assert_string_equal(services_reason(services, 99), "last");
+    assert_null(services_reason(services, 5)); /* an empty one is none */
+    assert_null(services_reason(services, 4));
+    assert_int_equal(strlen(services_reason(services, 0)), SERVICES_REASON_BYTES_MAX - 1);
+    assert_int_equal(seen.lines, 0);
+    services_begin_reasons(services, 10);
+    services_end_reasons(services);
+    assert_null(services_reason(services, 7)); /* forgotten */
+    services_destroy(services);
+}
+
+static void reasons_are_bounded(void **state)
+{
+    (void)state;
+    struct services *services = services_create("my-store", NULL, NULL, NULL);
+    const struct kv_host *host = services_table(services);
+    services_begin_reasons(services, 1000000);
+    for (uint32_t i = 0; i < 10 * SERVICES_REASONS_MAX; i++) {
+        host->reason(host->ctx, 999999 - i, "no");
+    }
+    services_end_reasons(services);
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < 1000000; i++) {
+        kept += services_reason(services, i) != NULL ? 1 : 0;
+    }
+    assert_int_equal(kept, SERVICES_REASONS_MAX);
+    services_destroy(services);
+}
+
+static void *give_reason(void *argument)
+{
+    const struct kv_host *host = services_table(argument);
+    host->reason(host->ctx, 0, "from elsewhere");
+    return NULL;
+}
+
+/* A reason where none has its place is ignored, and that is said once. */
+static void stray_reasons(void **state)
+{
+    (void)state;
+    static const char *const texts[] = {"outside apply()", "from another thread",
+                                        "not of the batch", "without a text"};
+    for (int i = 0; i < 4; i++) {
+        struct seen seen = {0};
+        pthread_t thread;
+        struct services *services = services_create("my-store", NULL, note, &seen);
+        const struct kv_host *host = services_table(services);
+        for (int k = 0; k < 3; k++) {
+            services_begin_reasons(services, 2);
+            if (i == 0) {
+                services_end_reasons(services);
+                host->reason(host->ctx, 0, "too late");
+            } else if (i == 1) {
+                assert_int_equal(pthread_create(&thread, NULL, give_reason, services), 0);
+                assert_int_equal(pthread_join(thread, NULL), 0);
+            } else {
+                host->reason(host->ctx, i == 2 ? 2 : 1, i == 2 ? "beyond" : NULL);
+            }
+            services_end_reasons(services);
+            assert_null(services_reason(services, 0));
+            assert_null(services_reason(services, 1));
+            assert_null(services_reason(services, 2));
+        }
+        assert_int_equal(seen.lines, 1);
+        assert_non_null(strstr(seen.text, "broke its contract"));
+        assert_non_null(strstr(seen.text, texts[i]));
+        assert_int_equal(services_errors(services), 0); /* it is no reason of a failure */
+        services_destroy(services);
+    }
+}
+
 #define ROUNDS 2000
 
 static void *use(void *argument)
@@ -144,9 +290,10 @@ static void many_threads(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(lines_and_last_error),
-        cmocka_unit_test(memory_is_counted),
-        cmocka_unit_test(clock_and_checksum),
+        cmocka_unit_test(lines_and_last_error), cmocka_unit_test(memory_is_counted),
+        cmocka_unit_test(clock_and_checksum),   cmocka_unit_test(text_is_made_utf8),
+        cmocka_unit_test(quiet_errors),         cmocka_unit_test(reasons),
+        cmocka_unit_test(reasons_are_bounded),  cmocka_unit_test(stray_reasons),
         cmocka_unit_test(many_threads),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

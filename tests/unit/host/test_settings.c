@@ -120,6 +120,38 @@ static void plugin_without_options(void **state)
     loader_release(bare);
 }
 
+/* The option that the host reads itself. */
+static void scope_of_a_shared_store(void **state)
+{
+    (void)state;
+    struct loaded_plugin *shared = NULL;
+    struct kv_setting *settings = NULL;
+    uint32_t at = 99;
+    char error[LOADER_ERROR_MAX] = "";
+    assert_int_equal(loader_load("odd-good-1-1", KV_TEST_PLUGINS, 0, &shared, error), KV_OK);
+    static const struct {
+        const char *scope; /* NULL: not given */
+        bool is_shared;
+    } rows[] = {{NULL, false}, {"own", false}, {"shared", true}};
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        const struct kv_setting given[] = {{"scope", rows[i].scope}};
+        uint32_t len = rows[i].scope == NULL ? 0 : 1;
+        assert_int_equal(loader_settings(shared, given, len, &settings, &at, error), KV_OK);
+        assert_int_equal(loader_scope_is_shared(shared, settings), rows[i].is_shared);
+        /* Without the capability it is an option like any other. */
+        shared->descriptor.capabilities &= ~KV_PERSIST_SHARED;
+        assert_false(loader_scope_is_shared(shared, settings));
+        shared->descriptor.capabilities |= KV_PERSIST_SHARED;
+        loader_settings_free(settings);
+    }
+    const struct kv_setting wrong[] = {{"scope", "Shared"}};
+    assert_int_equal(loader_settings(shared, wrong, 1, &settings, &at, error), KV_E_INVALID);
+    assert_int_equal(at, 0);
+    assert_non_null(strstr(error, "\"scope\" must be \"own\" or \"shared\", not \"Shared\""));
+    assert_false(loader_scope_is_shared(plugin, NULL));
+    loader_release(shared);
+}
+
 static void nearest_name(void **state)
 {
     (void)state;
@@ -143,6 +175,7 @@ int main(void)
         cmocka_unit_test(mistakes),
         cmocka_unit_test(types),
         cmocka_unit_test(plugin_without_options),
+        cmocka_unit_test(scope_of_a_shared_store),
         cmocka_unit_test(nearest_name),
     };
     return cmocka_run_group_tests(tests, load, unload);

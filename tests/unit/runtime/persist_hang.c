@@ -19,8 +19,9 @@ static int32_t hang_create(const struct kv_host *host, const struct kv_setting *
     }
     hang->host = host;
     hang->open_status = (int32_t)strtol(settings[0].value, NULL, 10);
-    if (hang->open_status == 1) {
-        host->log(host->ctx, KV_LOG_ERROR, "this setting is not for me");
+    if (hang->open_status > 0) {
+        host->log(host->ctx, KV_LOG_ERROR,
+                  hang->open_status == 1 ? "this setting is not for me" : "not \"2\" in c:\\here");
         host->release(host->ctx, hang);
         return KV_E_INVALID;
     }
@@ -64,7 +65,7 @@ static void hang_destroy(void *self)
 }
 
 static const struct kv_option hang_options[] = {
-    {"open", "0", "What open() returns; 1: create() refuses.", KV_OPTION_INT, 0},
+    {"open", "0", "What open() returns; 1, 2: create() refuses.", KV_OPTION_INT, 0},
 };
 
 static const struct kv_persist_ops hang_ops = {

@@ -102,6 +102,26 @@ static void test_plugin_text(void **state)
                         "module=persist-x text=\"say \\\"no\\\" \\\\ now level=error\"\n");
 }
 
+static void test_quote(void **state)
+{
+    (void)state;
+    char text[4096];
+    char quoted[LOG_QUOTED_MAX];
+    char endless[2 * LOG_QUOTED_MAX];
+    log_init(KV_LOG_INFO, "n1", fd);
+    log_event(KV_LOG_INFO, "m", "a reason=\"%s\" b=1",
+              log_quote("the \"disk\" c:\\ is\nfull", quoted));
+    assert_string_equal(written_after_head(text, sizeof(text), "level=info node=n1 "),
+                        "module=m event=a reason=\"the \\\"disk\\\" c:\\\\ is full\" b=1\n");
+    assert_string_equal(log_quote("", quoted), "");
+    memset(endless, '"', sizeof(endless) - 1);
+    endless[sizeof(endless) - 1] = '\0';
+    size_t len = strlen(log_quote(endless, quoted));
+    assert_true(len < LOG_QUOTED_MAX && len > LOG_QUOTED_MAX - 4);
+    assert_memory_equal(quoted + len - 2, "\\\"", 2); /* no backslash without what it is for */
+    assert_int_equal(len % 2, 0);
+}
+
 static void test_long_lines_are_cut(void **state)
 {
     (void)state;
@@ -170,6 +190,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_levels, setup, teardown),
         cmocka_unit_test_setup_teardown(test_control_characters, setup, teardown),
         cmocka_unit_test_setup_teardown(test_plugin_text, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_quote, setup, teardown),
         cmocka_unit_test_setup_teardown(test_long_lines_are_cut, setup, teardown),
         cmocka_unit_test_setup_teardown(test_threads, setup, teardown),
     };

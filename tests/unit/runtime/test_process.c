@@ -278,6 +278,7 @@ static void test_busy_port(void **state)
     struct sockaddr_in address = {.sin_family = AF_INET};
     socklen_t size = sizeof(address);
     char setting[128];
+    char arbiter[128];
     char expected[128];
     int taken = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
@@ -286,9 +287,10 @@ static void test_busy_port(void **state)
     assert_int_equal(getsockname(taken, (struct sockaddr *)&address, &size), 0);
     snprintf(setting, sizeof(setting), "transports.[0].listen=tcp://127.0.0.1:%u",
              ntohs(address.sin_port));
+    snprintf(arbiter, sizeof(arbiter), "node.arbiter=tcp://127.0.0.1:%u", ntohs(address.sin_port));
     snprintf(expected, sizeof(expected),
              "cannot listen on tcp://127.0.0.1:%u: the address is in use", ntohs(address.sin_port));
-    START("--set", setting);
+    START("--set", setting, "--set", arbiter);
     expect_exit(4, expected);
     close(taken);
 }
@@ -361,6 +363,21 @@ static void test_store_that_does_not_open(void **state)
                    "setting is not for me\"");
 }
 
+/* What a plugin says is quoted in the log, whatever it says. */
+static void test_reason_with_quotes(void **state)
+{
+    (void)state;
+    char text[2048];
+    int len = snprintf(text, sizeof(text),
+                       "node = { name = \"n1\"; roles = [\"arbiter\", \"replica\"];\n"
+                       "         arbiter = \"tcp://127.0.0.1:0\"; data = \"%s/data\"; };\n"
+                       "persistence = { plugin = \"%s\"; open = 2; };\n",
+                       folder, PERSIST_HANG);
+    kit_write_file(config, text, (size_t)len);
+    START(NULL);
+    expect_exit(3, "status=KV_E_INVALID reason=\"not \\\"2\\\" in c:\\\\here\"\n");
+}
+
 /* A store that hangs keeps a node from leaving, but not from ending. */
 static void test_hanging_store(void **state)
 {
@@ -413,6 +430,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_leave_before_joining, setup, teardown),
         cmocka_unit_test_setup_teardown(test_data_folder, setup, teardown),
         cmocka_unit_test_setup_teardown(test_store_that_does_not_open, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_reason_with_quotes, setup, teardown),
         cmocka_unit_test_setup_teardown(test_hanging_store, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
