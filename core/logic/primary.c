@@ -37,15 +37,15 @@ static struct bytes_view primary_text(const char *text)
     return view;
 }
 
-/* text: more of the reason; a refused update has its own. */
+/* text: more of the reason. */
 static void primary_fail(struct replica *replica, struct operation *operation, uint8_t reason,
                          const char *text)
 {
     struct message answer = context_message(replica->context, MESSAGE_OPERATION_FAILED);
     answer.body.operation_failed.request = operation->request;
-    answer.body.operation_failed.reason = operation->is_void ? FAIL_REFUSED : reason;
-    answer.body.operation_failed.text = primary_text(operation->is_void ? operation->reason : text);
-    if (operation->is_void) {
+    answer.body.operation_failed.reason = reason;
+    answer.body.operation_failed.text = primary_text(text);
+    if (reason == FAIL_REFUSED) {
         context_count(replica->context, COUNTER_operations_refused);
     }
     context_send(replica->context, operation->link, &answer);
@@ -59,7 +59,7 @@ static void primary_answer(struct replica *replica, uint64_t index)
 {
     struct operation *operation = operations_at(&replica->primary.operations, index);
     if (!operation->answered && operation->is_void) {
-        primary_fail(replica, operation, FAIL_REFUSED, "");
+        primary_fail(replica, operation, FAIL_REFUSED, operation->reason);
     } else if (!operation->answered) {
         primary_acknowledge(replica, index);
     }
@@ -497,13 +497,15 @@ void primary_on_ack(struct replica *replica, uint64_t link, const struct message
 
 bool primary_on_refused(struct replica *replica, const struct refused *refused, uint32_t len)
 {
+    /* In ascending order: an undo that brings back a refused value is void by then, and that its
+     * own record is refused too is as it should be. A repeat finds void what it has dealt with. */
     for (uint32_t i = 0; i < len; i++) {
-        if (refused[i].index == 0 || !undo_is_possible(replica, refused[i].index)) {
+        uint64_t index = refused[i].index;
+        if (index != 0 && undo_is_possible(replica, index)) {
+            undo_refuse(replica, index, primary_text(refused[i].reason));
+        } else if (index == 0 || !index_set_has(&replica->primary.voids, index)) {
             return false;
         }
-    }
-    for (uint32_t i = 0; i < len; i++) {
-        undo_refuse(replica, refused[i].index, primary_text(refused[i].reason));
     }
     return true;
 }
@@ -555,7 +557,13 @@ static const char *primary_holdup(const struct replica *replica, uint64_t index,
                                   size_t size)
 {
     const struct primary *primary = &replica->primary;
+    const struct operation *operation = operations_at(&primary->operations, index);
     text[0] = '\0';
+    if (operation->is_void) {
+        snprintf(text, size, "a store refuses it, and it is not undone everywhere yet: %s",
+                 operation->reason == NULL ? "no reason given" : operation->reason);
+        return text;
+    }
     if (primary->durable_index < index) {
         const char *error = replica->persister.error;
         snprintf(text, size, "not in the primary's own store yet%s%s", error[0] == '\0' ? "" : ": ",

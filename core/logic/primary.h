@@ -27,7 +27,7 @@ void primary_on_update(struct replica *replica, uint64_t link, const struct mess
 
 void primary_on_ack(struct replica *replica, uint64_t link, const struct message *message);
 /* The own store refuses these records of the batch in flight for good; called before
- * primary_on_persisted(). False, with nothing changed: one of them cannot be undone, the batch is
+ * primary_on_persisted(). False: one of them cannot be undone, the batch is
  * to be tried again. */
 bool primary_on_refused(struct replica *replica, const struct refused *refused, uint32_t len);
 

@@ -2,6 +2,7 @@
 
 #include "base/alloc.h"
 #include "logic/message.h"
+#include "logic/record.h"
 
 #include <string.h>
 
@@ -35,7 +36,7 @@ void refusals_add(struct refusals *refusals, const struct kv_record *record, con
     }
     struct refusal *refusal = &refusals->items[refusals->len++];
     memset(refusal, 0, sizeof(*refusal));
-    refusal->index = record->position.index;
+    refusal->position = record->position;
     refusal->durable = durable;
     refusal->is_made_up = is_made_up;
     size_t reason_len = strnlen(reason == NULL ? "" : reason, TEXT_MAX);
@@ -48,10 +49,10 @@ void refusals_add(struct refusals *refusals, const struct kv_record *record, con
     }
 }
 
-bool refusals_has(const struct refusals *refusals, uint64_t index)
+bool refusals_has(const struct refusals *refusals, struct kv_position position)
 {
     for (uint32_t i = 0; i < refusals->len; i++) {
-        if (refusals->items[i].index == index) {
+        if (position_compare(refusals->items[i].position, position) == 0) {
             return true;
         }
     }
@@ -62,7 +63,8 @@ void refusals_on_record(struct refusals *refusals, const struct kv_record *recor
 {
     for (uint32_t i = 0; i < refusals->len; i++) {
         struct refusal *refusal = &refusals->items[i];
-        if (refusal->index < record->position.index && refusal->key_len == record->key_len &&
+        if (refusal->position.index < record->position.index &&
+            refusal->key_len == record->key_len &&
             (record->key_len == 0 || memcmp(refusal->key, record->key, record->key_len) == 0)) {
             refusal->is_made_up = true;
         }
@@ -82,7 +84,7 @@ void refusals_trim(struct refusals *refusals, uint64_t index)
 {
     uint32_t gone = 0;
     while (gone < refusals->len && refusals->first + gone < refusals->dealt &&
-           refusals->items[gone].is_made_up && refusals->items[gone].index < index) {
+           refusals->items[gone].is_made_up && refusals->items[gone].position.index < index) {
         refusals_free(&refusals->items[gone]);
         gone++;
     }
@@ -105,7 +107,7 @@ void refusals_encode(const struct refusals *refusals, struct buffer *ret_bytes, 
     *ret_first = refusals->first + place;
     for (; place < refusals->len && len < ACK_REFUSALS_MAX; place++, len++) {
         const struct refusal *item = &refusals->items[place];
-        struct message_refusal refusal = {item->index,
+        struct message_refusal refusal = {item->position.index,
                                           {(const uint8_t *)item->reason, strlen(item->reason)}};
         size_t size = message_refusal_size(&refusal);
         struct bytes_writer writer = bytes_writer_init(buffer_room(ret_bytes, size), size);

@@ -15,7 +15,7 @@
 #include <stdbool.h>
 
 struct refusal {
-    uint64_t index;
+    struct kv_position position;
     uint64_t durable; /* what the secondary had told as durable before it: a seq */
     bool is_made_up;
     char *reason; /* owned */
@@ -38,8 +38,8 @@ void refusals_close(struct refusals *refusals);
 void refusals_add(struct refusals *refusals, const struct kv_record *record, const char *reason,
                   uint64_t durable, bool is_made_up);
 
-/* True when the record at index was refused, as far as it is remembered. */
-bool refusals_has(const struct refusals *refusals, uint64_t index);
+/* True when the record at that position was refused, as far as it is remembered. */
+bool refusals_has(const struct refusals *refusals, struct kv_position position);
 
 /* The log has taken one more record. */
 void refusals_on_record(struct refusals *refusals, const struct kv_record *record);

@@ -17,6 +17,7 @@ struct replica *replica_create(struct context *context)
     index_set_init(&replica->primary.voids);
     index_set_init(&replica->primary.stops);
     refusals_init(&replica->secondary.refusals);
+    buffer_init(&replica->doubtful);
     persister_init(&replica->persister);
     waiting_init(&replica->role_waiting);
     waiting_init(&replica->index_waiting);
@@ -37,6 +38,7 @@ void replica_destroy(struct replica *replica)
     index_set_close(&replica->primary.voids);
     index_set_close(&replica->primary.stops);
     refusals_close(&replica->secondary.refusals);
+    buffer_close(&replica->doubtful);
     waiting_close(&replica->role_waiting);
     waiting_close(&replica->index_waiting);
     persister_close(&replica->persister);

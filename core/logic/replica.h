@@ -73,6 +73,10 @@ struct replica {
     uint64_t committed;      /* index up to which the log is applied to the store */
     uint64_t committed_view; /* view of the record there */
     struct persister persister;
+    struct buffer
+        doubtful; /* removals of the keys of which memory and store may hold different
+                     things, since the store has refused a record; made in the next session */
+    uint32_t doubtful_len;
     char refused[TEXT_MAX + 1]; /* why the store refuses what the cluster holds; "": it does not */
     struct view view;
     struct waiting role_waiting;  /* for a role */

@@ -75,47 +75,48 @@ static void secondary_commit(struct replica *replica, uint64_t committed)
 
 /* --- refused records --- */
 
-/* The key of a record that the store has refused goes from the memory and from the store: whatever
- * either of them has of it, a transfer brings it up again. Appends the removal to removals. */
-static void secondary_drop_key(struct replica *replica, const void *key, uint32_t key_len,
-                               struct buffer *removals)
+/* The store has refused a record of this key: memory and store may hold different things of it. It
+ * goes from both when the next session begins (not before: until then the store is as good as it
+ * was), and comes back with the transfer. */
+static void secondary_doubt_key(struct replica *replica, const void *key, uint32_t key_len)
 {
     struct kv_record removal = {.key = key,
                                 .key_len = key_len,
                                 .kind = KV_RECORD_REMOVE,
                                 .position = log_last(replica->log)};
-    if (BUG(keep_refused)) {
-        return;
-    }
-    store_remove(replica->store, key, key_len);
-    record_encode(&removal, buffer_room(removals, record_size(&removal)));
-}
-
-static void secondary_queue_removals(struct replica *replica, struct buffer *removals,
-                                     uint32_t count)
-{
-    size_t len;
-    uint8_t *bytes = buffer_take(removals, &len);
-    if (len > 0) {
-        persister_add_bytes(&replica->persister, bytes, len, count, (struct kv_position){0, 0}, 0);
+    if (!BUG(keep_refused)) {
+        record_encode(&removal, buffer_room(&replica->doubtful, record_size(&removal)));
+        replica->doubtful_len++;
     }
 }
 
 /* At the end of a session: what was refused in it and is not made up for. */
-static void secondary_drop_refused(struct replica *replica)
+static void secondary_doubt_refused(struct replica *replica)
 {
-    struct refusals *refusals = &replica->secondary.refusals;
-    struct buffer removals;
-    uint32_t count = 0;
-    buffer_init(&removals);
+    const struct refusals *refusals = &replica->secondary.refusals;
     for (uint32_t i = 0; i < refusals->len; i++) {
         if (!refusals->items[i].is_made_up) {
-            secondary_drop_key(replica, refusals->items[i].key, refusals->items[i].key_len,
-                               &removals);
-            count++;
+            secondary_doubt_key(replica, refusals->items[i].key, refusals->items[i].key_len);
         }
     }
-    secondary_queue_removals(replica, &removals, count);
+}
+
+/* At the beginning of a session: the keys in doubt go from the memory and from the store. */
+static void secondary_drop_doubtful(struct replica *replica)
+{
+    struct bytes_reader reader = bytes_reader_init(replica->doubtful.bytes, replica->doubtful.len);
+    struct kv_record removal;
+    while (reader.left > 0) {
+        KV_CHECK(record_decode(&reader, &removal));
+        store_remove(replica->store, removal.key, removal.key_len);
+    }
+    if (replica->doubtful_len > 0) {
+        size_t len;
+        uint8_t *bytes = buffer_take(&replica->doubtful, &len);
+        persister_add_bytes(&replica->persister, bytes, len, replica->doubtful_len,
+                            (struct kv_position){0, 0}, 0);
+        replica->doubtful_len = 0;
+    }
 }
 
 /* A later record of the same key is in the log. */
@@ -131,22 +132,31 @@ static bool secondary_is_made_up(const struct replica *replica, const struct ref
     return false;
 }
 
-/* A record of the session's log, or one that was refused as such and is written again. */
-static bool secondary_is_reported(const struct replica *replica, const struct refused *refused)
+/* refused[i] is a record of the session's log, or one that was refused as such, in this batch or
+ * before, and is written again because of a piece. */
+static bool secondary_is_reported(const struct replica *replica, const struct refused *refused,
+                                  uint32_t len, uint32_t i)
 {
-    return refused->index != 0 ||
-           refusals_has(&replica->secondary.refusals, refused->record.position.index);
+    struct kv_position position = refused[i].record.position;
+    if (refused[i].index != 0 || refusals_has(&replica->secondary.refusals, position)) {
+        return true;
+    }
+    for (uint32_t other = 0; other < len; other++) {
+        if (refused[other].index != 0 &&
+            position_compare(refused[other].record.position, position) == 0) {
+            return true;
+        }
+    }
+    return false;
 }
 
-/* The store refuses content of the cluster: this node cannot be in sync. It leaves the session, its
- * memory gives up what its store has not, and it tries again later. */
+/* The store refuses content of the cluster: this node cannot be in sync. It leaves the session and
+ * tries again later. */
 static void secondary_give_up(struct replica *replica, const struct refused *refused, uint32_t len)
 {
-    struct buffer removals;
-    uint32_t count = 0;
     const char *reason = "";
     for (uint32_t i = 0; i < len; i++) {
-        if (!secondary_is_reported(replica, &refused[i])) {
+        if (!secondary_is_reported(replica, refused, len, i)) {
             reason = refused[i].reason == NULL ? "" : refused[i].reason;
         }
     }
@@ -156,12 +166,9 @@ static void secondary_give_up(struct replica *replica, const struct refused *ref
                  "store-refuses-content records=%u reason=\"%s\"", len,
                  context_quotable(replica->context, replica->refused, strlen(replica->refused)));
     membership_rejoin(replica);
-    buffer_init(&removals);
     for (uint32_t i = 0; i < len; i++) {
-        secondary_drop_key(replica, refused[i].record.key, refused[i].record.key_len, &removals);
-        count++;
+        secondary_doubt_key(replica, refused[i].record.key, refused[i].record.key_len);
     }
-    secondary_queue_removals(replica, &removals, count);
 }
 
 bool secondary_on_refused(struct replica *replica, const struct refused *refused, uint32_t len)
@@ -169,7 +176,7 @@ bool secondary_on_refused(struct replica *replica, const struct refused *refused
     struct secondary *secondary = &replica->secondary;
     bool gives_up = false;
     for (uint32_t i = 0; i < len; i++) {
-        bool is_reported = secondary_is_reported(replica, &refused[i]);
+        bool is_reported = secondary_is_reported(replica, refused, len, i);
         /* A removal that is refused cannot be made good by a removal. */
         if (!is_reported && refused[i].record.kind == KV_RECORD_REMOVE) {
             return false;
@@ -204,7 +211,7 @@ void secondary_start(struct replica *replica, uint64_t session)
         struct kv_record record = log_get(replica->log, index);
         replica_apply(replica, &record);
     }
-    secondary_drop_refused(replica);
+    secondary_doubt_refused(replica);
     struct kv_position last = log_last(replica->log);
     replica->committed = last.index;
     replica->committed_view = last.view;
@@ -241,6 +248,7 @@ static void secondary_begin(struct replica *replica, const struct message *messa
     /* From here on, and until END, the store's content is a mixture. */
     persister_add_bytes(&replica->persister, NULL, 0, 0, (struct kv_position){0, 0},
                         secondary->expected + 1);
+    secondary_drop_doubtful(replica);
 }
 
 /* The records of a Snapshot follow the log without a gap, in an order that positions allow. */

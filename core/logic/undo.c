@@ -134,6 +134,7 @@ void undo_refuse(struct replica *replica, uint64_t index, struct bytes_view reas
         if (undo->is_undo && !undo->is_void && undo->restores > replica->committed &&
             operations_at(operations, undo->restores)->is_void && !BUG(undo_to_void)) {
             undo->is_void = true;
+            index_set_add(&replica->primary.voids, next, next);
         }
     }
     undo_make_up(replica, index);

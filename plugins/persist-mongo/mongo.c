@@ -97,9 +97,11 @@ static char *mongo_copy_name(const struct mongo *mongo, const char *what, const 
         return NULL;
     }
     char *copy = host->allocate(host->ctx, len + 1);
-    if (copy != NULL) {
-        memcpy(copy, name, len + 1);
+    if (copy == NULL) {
+        mongo_log(mongo, KV_LOG_ERROR, "no memory for the settings");
+        return NULL;
     }
+    memcpy(copy, name, len + 1);
     return copy;
 }
 

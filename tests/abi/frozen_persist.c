@@ -1,4 +1,4 @@
-/* A persistence plugin as somebody built it with the headers of ABI 1.0. It keeps a count only. */
+/* A persistence plugin as somebody built it with the headers of ABI 1.0, and of 1.1. It keeps a count only. */
 #include <kvnode/persist.h>
 
 struct frozen {
@@ -57,7 +57,11 @@ static const struct kv_option frozen_options[] = {
 };
 
 static const struct kv_persist_ops frozen_ops = {
-    frozen_create, frozen_open, NULL, frozen_apply, frozen_close, frozen_destroy,
+    .create = frozen_create,
+    .open = frozen_open,
+    .apply = frozen_apply,
+    .close = frozen_close,
+    .destroy = frozen_destroy,
 };
 
 KV_PLUGIN_EXPORT const struct kv_plugin kv_plugin = {

@@ -1,5 +1,5 @@
-/* Plugins built with the frozen headers of ABI 1.0 load, and their members are where this host
- * looks for them. */
+/* Plugins built with the frozen headers of ABI 1.0 and of 1.1 load, and their members are where
+ * this host looks for them. */
 #include "base/alloc.h"
 #include "host/guard_persist.h"
 #include "host/guard_transport.h"
@@ -12,29 +12,35 @@
 
 static char error[LOADER_ERROR_MAX];
 
-static void persistence(void **state)
+static void persistence_of(const char *path)
 {
-    (void)state;
     struct loaded_plugin *plugin = NULL;
     struct kv_setting *settings = NULL;
     struct guard_persist *guard = NULL;
     struct kv_position position = {9, 9};
+    const struct persist_refusal *refusals = NULL;
+    uint32_t refusals_len = 0;
     struct kv_record record = {"k", "v", 1, 1, KV_RECORD_INSERT, 0, {1, 5}, 7, 8};
     uint32_t at = 0;
-    if (loader_load(KV_FROZEN_PERSIST, NULL, KV_KIND_PERSIST, &plugin, error) != KV_OK) {
+    if (loader_load(path, NULL, KV_KIND_PERSIST, &plugin, error) != KV_OK) {
         fail_msg("%s", error);
     }
     assert_string_equal(plugin->descriptor.name, "frozen-persist");
     assert_string_equal(plugin->descriptor.version, "1.0");
     struct services *services = services_create("frozen", NULL, NULL, NULL);
     assert_int_equal(loader_settings(plugin, NULL, 0, &settings, &at, error), KV_OK);
-    assert_int_equal(guard_persist_create(plugin, services, settings, &guard), KV_OK);
+    assert_int_equal(guard_persist_create(plugin, services, settings, NULL, &guard), KV_OK);
     assert_int_equal(guard_persist_open(guard, &position), KV_OK);
     assert_int_equal(position.view, 0);
-    assert_int_equal(guard_persist_apply(guard, &record, 1, record.position), KV_OK);
+    assert_int_equal(
+        guard_persist_apply(guard, &record, 1, record.position, &refusals, &refusals_len), KV_OK);
+    assert_int_equal(refusals_len, 0);
     record.key = "a key of more";
     record.key_len = 13;
-    assert_int_equal(guard_persist_apply(guard, &record, 1, record.position), KV_E_REJECTED);
+    assert_int_equal(
+        guard_persist_apply(guard, &record, 1, record.position, &refusals, &refusals_len), KV_OK);
+    assert_int_equal(refusals_len, 1);
+    assert_int_equal(refusals[0].record, 0);
     guard_persist_close(guard);
     assert_int_equal(guard_persist_open(guard, &position), KV_OK);
     assert_int_equal(position.view, 1);
@@ -100,9 +106,8 @@ static void on_stopped(void *ctx)
     ((struct seen *)ctx)->stops++;
 }
 
-static void transport(void **state)
+static void transport_of(const char *path)
 {
-    (void)state;
     static const struct guard_transport_events events = {on_accept,   on_up,   on_message,
                                                          on_writable, on_down, on_stopped};
     const struct kv_transport_limits limits = {100, 2, 1000};
@@ -112,7 +117,7 @@ static void transport(void **state)
     char uri[KV_URI_MAX];
     uv_loop_t loop;
     assert_int_equal(uv_loop_init(&loop), 0);
-    if (loader_load(KV_FROZEN_TRANSPORT, NULL, KV_KIND_TRANSPORT, &plugin, error) != KV_OK) {
+    if (loader_load(path, NULL, KV_KIND_TRANSPORT, &plugin, error) != KV_OK) {
         fail_msg("%s", error);
     }
     struct services *services = services_create("frozen", &loop, NULL, NULL);
@@ -132,6 +137,20 @@ static void transport(void **state)
     services_destroy(services);
     loader_release(plugin);
     assert_int_equal(uv_loop_close(&loop), 0);
+}
+
+static void persistence(void **state)
+{
+    (void)state;
+    persistence_of(KV_FROZEN_PERSIST);
+    persistence_of(KV_FROZEN_PERSIST_1_1);
+}
+
+static void transport(void **state)
+{
+    (void)state;
+    transport_of(KV_FROZEN_TRANSPORT);
+    transport_of(KV_FROZEN_TRANSPORT_1_1);
 }
 
 int main(void)

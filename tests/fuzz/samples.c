@@ -169,6 +169,7 @@ static void sample_snapshot(struct message *message, struct sample_parts *parts,
     message->body.snapshot.session = 6;
     message->body.snapshot.seq = numbered ? 20 + (uint64_t)variant : 0;
     message->body.snapshot.committed = 400;
+    message->body.snapshot.refusals = 2;
     message->body.snapshot.kind = (uint8_t)variant;
     message->body.snapshot.as_of.view = 3;
     message->body.snapshot.as_of.index = 399;
@@ -190,6 +191,16 @@ static void sample_replication(struct message *message, struct sample_parts *par
     message->body.snapshot_ack.session = 6;
     message->body.snapshot_ack.received = 25;
     message->body.snapshot_ack.durable = 21;
+    message->body.snapshot_ack.refusals_first = variant == 0 ? 0 : 2;
+    message->body.snapshot_ack.refusals_len = variant == 0 ? 0 : 2;
+    for (uint32_t i = 0; i < message->body.snapshot_ack.refusals_len; i++) {
+        struct message_refusal refusal = {400 + i, sample_text(i == 0 ? "too long" : "")};
+        size_t size = message_refusal_size(&refusal);
+        struct bytes_writer writer = bytes_writer_init(buffer_room(&parts->records, size), size);
+        message_write_refusal(&writer, &refusal);
+    }
+    message->body.snapshot_ack.refusals.at = parts->records.bytes;
+    message->body.snapshot_ack.refusals.len = parts->records.len;
 }
 
 static void sample_request(struct message *message, int variant)
@@ -249,12 +260,14 @@ static void sample_answer(struct message *message, struct sample_parts *parts, i
         break;
     case MESSAGE_OPERATION_FAILED:
         message->body.operation_failed.request = 1234;
-        message->body.operation_failed.reason = FAIL_TIMEOUT;
+        message->body.operation_failed.reason = variant == 0 ? FAIL_TIMEOUT : FAIL_REFUSED;
+        message->body.operation_failed.text = sample_text(variant == 0 ? "" : "CHECK failed");
         break;
     case MESSAGE_OPERATION_REJECTED:
         message->body.operation_rejected.request = 1234;
         message->body.operation_rejected.reason = REJECT_OVERLOADED;
         message->body.operation_rejected.retry_after_ms = 50;
+        message->body.operation_rejected.text = sample_text("no space left on device");
         break;
     case MESSAGE_GET_RESULT:
         message->body.get_result.request = 1234;
@@ -337,6 +350,7 @@ static const struct sample_row sample_rows[] = {
     {"message", "snapshot-commit", MESSAGE_SNAPSHOT, SNAPSHOT_COMMIT},
     {"message", "snapshot-probe", MESSAGE_SNAPSHOT, SNAPSHOT_PROBE},
     {"message", "snapshot-ack", MESSAGE_SNAPSHOT_ACK, 0},
+    {"message", "snapshot-ack-refusals", MESSAGE_SNAPSHOT_ACK, 1},
     {"message", "insert", MESSAGE_INSERT, 0},
     {"message", "insert-empty", MESSAGE_INSERT, 1},
     {"message", "remove", MESSAGE_REMOVE, 0},
@@ -347,6 +361,7 @@ static const struct sample_row sample_rows[] = {
     {"message", "locate", MESSAGE_LOCATE, 0},
     {"message", "operation-ack", MESSAGE_OPERATION_ACK, 0},
     {"message", "operation-failed", MESSAGE_OPERATION_FAILED, 0},
+    {"message", "operation-failed-refused", MESSAGE_OPERATION_FAILED, 1},
     {"message", "operation-rejected", MESSAGE_OPERATION_REJECTED, 0},
     {"message", "get-result", MESSAGE_GET_RESULT, 0},
     {"message", "get-result-none", MESSAGE_GET_RESULT, 1},

@@ -229,8 +229,8 @@ static void overloaded(void **state)
     for (uint64_t id = 0; id < 4; id++) {
         expect_failed(s, CLIENT1, id);
     }
-    /* Answered, but still not durable: they count. */
-    expect_rejected(s, CLIENT1, story_insert(s, CLIENT1, "k", "v"), REJECT_OVERLOADED);
+    /* The store has taken nothing for so long: that is told before anything else. */
+    expect_rejected(s, CLIENT1, story_insert(s, CLIENT1, "k", "v"), REJECT_STORE);
     story_store_prompt(s, true);
     story_run_ms(s, 10);
     expect_ack(s, CLIENT1, story_insert(s, CLIENT1, "k", "w"));

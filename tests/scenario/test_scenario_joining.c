@@ -69,7 +69,7 @@ static void no_second_join_after_store_failure(void **state)
     story_write(s, "k=v");
     for (int i = 0; i < 20; i++) {
         story_persist_fails(s, "the plugin raised an error");
-        story_run_ms(s, 100);
+        story_run_ms(s, PERSIST_RETRY_MS_MAX);
     }
     expect_quiet(s, ARBITER);
     story_persisted(s);

@@ -114,17 +114,24 @@ static struct disk_entry *disk_entry(struct disk *disk, uint32_t key)
 
 /* By what is in the record, so that a repeat is refused again. The empty value is always taken, and
  * so is a key's removal now and then, as in a store with constraints. */
-static bool disk_refuses(const struct disk *disk, const struct kv_record *record)
+static bool disk_refuses(const struct kv_record *record, uint32_t refuse_percent, uint64_t salt)
 {
-    if (disk->refuse_percent == 0 || (record->kind == KV_RECORD_INSERT && record->value_len == 0)) {
+    if (refuse_percent == 0 || (record->kind == KV_RECORD_INSERT && record->value_len == 0)) {
         return false;
     }
-    uint64_t hash =
-        hash_bytes_seeded(disk->refuse_salt + record->kind, record->key, record->key_len);
+    uint64_t hash = hash_bytes_seeded(salt + record->kind, record->key, record->key_len);
     hash = hash_bytes_seeded(hash, record->value, record->value_len);
-    uint32_t percent =
-        record->kind == KV_RECORD_REMOVE ? disk->refuse_percent / 2 : disk->refuse_percent;
+    uint32_t percent = record->kind == KV_RECORD_REMOVE ? refuse_percent / 2 : refuse_percent;
     return hash % 100 < percent;
+}
+
+/* By the rule that all stores share, or by this one's own for the time being. */
+static bool disk_takes(const struct world *world, const struct disk *disk,
+                       const struct kv_record *record)
+{
+    bool breaks_rule = record->kind == KV_RECORD_INSERT &&
+                       disk_refuses(record, world->plan.refuse_percent, world->seed);
+    return !breaks_rule && !disk_refuses(record, disk->refuse_percent, disk->refuse_salt);
 }
 
 /* Notes that the record with this number in the job is refused. */
@@ -164,10 +171,10 @@ static void disk_store_first(struct world *world, struct machine *machine, uint3
     struct bytes_reader reader = bytes_reader_init(job->bytes, job->len);
     struct kv_record record;
     for (uint32_t i = 0; i < count && record_decode(&reader, &record); i++) {
-        if (disk_refuses(&machine->disk, &record)) {
-            disk_refuse(world, machine, i, &record);
-        } else {
+        if (disk_takes(world, &machine->disk, &record)) {
             disk_store(world, machine, &record);
+        } else {
+            disk_refuse(world, machine, i, &record);
         }
     }
 }

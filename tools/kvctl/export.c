@@ -33,7 +33,7 @@ struct export
     uint64_t cursor;
     bool is_end;
     struct outcome outcome; /* of the page asked for */
-    struct buffer page;
+    struct text_buffer page;
     uint64_t count;
     uint64_t left; /* pairs that may still be written */
     uint64_t retries;
@@ -166,7 +166,7 @@ int verb_scan(struct kvctl *ctl)
     if (status == EXIT_DONE) {
         status = export_run(&export);
     }
-    buffer_close(&export.page);
+    text_buffer_close(&export.page);
     free(export.node);
     return status;
 }
@@ -248,10 +248,10 @@ static void export_summarise(struct export *export, FILE *json_file)
             json_pack("{s:s, s:I, s:I, s:f, s:f}", "node", export->node, "exported",
                       (json_int_t) export->count, "retried", (json_int_t) export->retries,
                       "seconds", seconds, "pairs_per_s", rate);
-        struct buffer line = {0};
+        struct text_buffer line = {0};
         json_bytes_dump(object, &line);
         fprintf(json_file, "%.*s\n", (int)line.len, (const char *)line.bytes);
-        buffer_close(&line);
+        text_buffer_close(&line);
     }
     fprintf(stderr, "exported %" PRIu64 " pairs from node '%s', %.2f s, %.0f pairs/s\n",
             export->count, export->node, seconds, rate);
@@ -282,7 +282,7 @@ out:
     if (status == EXIT_DONE) {
         export_summarise(&export, export.file == stdout ? stderr : stdout);
     }
-    buffer_close(&export.page);
+    text_buffer_close(&export.page);
     free(export.node);
     return status;
 }

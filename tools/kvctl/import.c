@@ -35,8 +35,8 @@ struct pair {
     uint64_t line;
     uint64_t attempts;
     uint64_t retry_at_ms;
-    struct buffer key;
-    struct buffer value;
+    struct text_buffer key;
+    struct text_buffer value;
 };
 
 struct pair_list {
@@ -139,8 +139,8 @@ static struct pair *import_take_spare(struct import *import)
 static void import_give_spare(struct import *import, struct pair *pair)
 {
     if (pair->key.capacity + pair->value.capacity > IMPORT_KEEP_BYTES_MAX) {
-        buffer_close(&pair->key);
-        buffer_close(&pair->value);
+        text_buffer_close(&pair->key);
+        text_buffer_close(&pair->value);
     }
     pair_list_push(&import->spare, pair);
 }
@@ -408,8 +408,8 @@ static void import_run(struct import *import)
     import_summarise(import);
     struct pair *pair;
     while ((pair = pair_list_pop(&import->spare)) != NULL) {
-        buffer_close(&pair->key);
-        buffer_close(&pair->value);
+        text_buffer_close(&pair->key);
+        text_buffer_close(&pair->value);
         free(pair);
     }
     keys_busy_close(&import->keys);

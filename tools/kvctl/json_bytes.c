@@ -11,7 +11,7 @@
 static const char base64_digits[] =
     "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
-void base64_encode(const uint8_t *bytes, size_t len, struct buffer *out)
+void base64_encode(const uint8_t *bytes, size_t len, struct text_buffer *out)
 {
     for (size_t at = 0; at < len; at += 3) {
         size_t left = len - at;
@@ -25,7 +25,7 @@ void base64_encode(const uint8_t *bytes, size_t len, struct buffer *out)
         char text[4] = {base64_digits[group >> 18], base64_digits[(group >> 12) & 63],
                         left > 1 ? base64_digits[(group >> 6) & 63] : '=',
                         left > 2 ? base64_digits[group & 63] : '='};
-        buffer_append(out, text, sizeof(text));
+        text_buffer_append(out, text, sizeof(text));
     }
 }
 
@@ -35,7 +35,7 @@ static int base64_digit(char c)
     return at == NULL ? -1 : (int)(at - base64_digits);
 }
 
-bool base64_decode(const char *text, size_t len, struct buffer *out)
+bool base64_decode(const char *text, size_t len, struct text_buffer *out)
 {
     if (len % 4 != 0) {
         return false;
@@ -58,7 +58,7 @@ bool base64_decode(const char *text, size_t len, struct buffer *out)
             return false;
         }
         uint8_t bytes[3] = {(uint8_t)(group >> 16), (uint8_t)(group >> 8), (uint8_t)group};
-        buffer_append(out, bytes, 3 - pad);
+        text_buffer_append(out, bytes, 3 - pad);
     }
     return true;
 }
@@ -70,14 +70,15 @@ void json_bytes_set(json_t *object, const char *name, const void *bytes, size_t 
         return;
     }
     char member[JSON_NAME_MAX];
-    struct buffer text = {0};
+    struct text_buffer text = {0};
     base64_encode(bytes, len, &text);
     snprintf(member, sizeof(member), "%s_base64", name);
     json_object_set_new(object, member, json_stringn((const char *)text.bytes, text.len));
-    buffer_close(&text);
+    text_buffer_close(&text);
 }
 
-bool json_bytes_get(const json_t *object, const char *name, struct buffer *out, char *ret_error)
+bool json_bytes_get(const json_t *object, const char *name, struct text_buffer *out,
+                    char *ret_error)
 {
     char member[JSON_NAME_MAX];
     snprintf(member, sizeof(member), "%s_base64", name);
@@ -97,7 +98,7 @@ bool json_bytes_get(const json_t *object, const char *name, struct buffer *out, 
     const char *text = json_string_value(given);
     size_t len = json_string_length(given);
     if (plain != NULL) {
-        buffer_append(out, text, len);
+        text_buffer_append(out, text, len);
         return true;
     }
     if (!base64_decode(text, len, out)) {
@@ -109,11 +110,11 @@ bool json_bytes_get(const json_t *object, const char *name, struct buffer *out, 
 
 static int json_append(const char *text, size_t len, void *ctx)
 {
-    buffer_append(ctx, text, len);
+    text_buffer_append(ctx, text, len);
     return 0;
 }
 
-void json_bytes_dump(json_t *object, struct buffer *out)
+void json_bytes_dump(json_t *object, struct text_buffer *out)
 {
     json_dump_callback(object, json_append, out, JSON_COMPACT | JSON_REAL_PRECISION(9));
     json_decref(object);

@@ -1,6 +1,6 @@
 #include "keys_busy.h"
 
-#include "buffer.h"
+#include "text_buffer.h"
 
 #include <stdlib.h>
 #include <string.h>

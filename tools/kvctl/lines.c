@@ -105,7 +105,7 @@ static enum lines_result lines_read(struct lines *lines)
         lines->searched -= lines->at;
         lines->at = 0;
     }
-    uint8_t *room = buffer_room(&lines->buffer, LINES_READ_BYTES);
+    uint8_t *room = text_buffer_room(&lines->buffer, LINES_READ_BYTES);
     ssize_t len = read(lines->fd, room, LINES_READ_BYTES);
     if (len < 0 && (errno == EINTR || errno == EAGAIN)) {
         return LINES_LINE;
@@ -133,7 +133,7 @@ static void lines_limit(struct lines *lines)
 enum lines_result lines_next(struct lines *lines, const uint8_t **ret_line, size_t *ret_len)
 {
     for (;;) {
-        struct buffer *buffer = &lines->buffer;
+        struct text_buffer *buffer = &lines->buffer;
         size_t unsearched = buffer->len - lines->searched;
         const uint8_t *newline =
             unsearched == 0 ? NULL : memchr(buffer->bytes + lines->searched, '\n', unsearched);
@@ -181,5 +181,5 @@ void lines_close(struct lines *lines)
         close(lines->fd);
     }
     lines->fd = -1;
-    buffer_close(&lines->buffer);
+    text_buffer_close(&lines->buffer);
 }

@@ -6,7 +6,7 @@
 #ifndef KVCTL_LINES_H
 #define KVCTL_LINES_H
 
-#include "buffer.h"
+#include "text_buffer.h"
 
 #include <stdbool.h>
 #include <uv.h>
@@ -31,7 +31,7 @@ struct lines {
     int error;     /* errno */
     int waiter_fd; /* see lines.c; -1: none, reading never blocks */
     uv_poll_t watcher;
-    struct buffer buffer;
+    struct text_buffer buffer;
     size_t at;       /* first byte not given out yet */
     size_t searched; /* no newline before this */
     uint64_t number; /* of the line given last, from 1 */

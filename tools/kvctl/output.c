@@ -88,23 +88,23 @@ int outcome_report(const struct outcome *outcome, const char *what)
     return status;
 }
 
-const char *output_name_key(struct buffer *text, const char *what, const void *key, size_t len)
+const char *output_name_key(struct text_buffer *text, const char *what, const void *key, size_t len)
 {
-    buffer_append_text(text, what);
-    buffer_append_text(text, " '");
+    text_buffer_append_text(text, what);
+    text_buffer_append_text(text, " '");
     pairs_tsv_encode_field(key, len > OUTPUT_KEY_MAX ? OUTPUT_KEY_MAX : len, text);
-    buffer_append_text(text, len > OUTPUT_KEY_MAX ? "...'" : "'");
-    buffer_append_byte(text, 0);
+    text_buffer_append_text(text, len > OUTPUT_KEY_MAX ? "...'" : "'");
+    text_buffer_append_byte(text, 0);
     return (const char *)text->bytes;
 }
 
 void output_json(struct json_t *object)
 {
-    struct buffer line = {0};
+    struct text_buffer line = {0};
     json_bytes_dump(object, &line);
-    buffer_append_byte(&line, '\n');
+    text_buffer_append_byte(&line, '\n');
     fwrite(line.bytes, 1, line.len, stdout);
-    buffer_close(&line);
+    text_buffer_close(&line);
 }
 
 int output_finish(int status)

@@ -4,7 +4,7 @@
 #ifndef KVCTL_OUTPUT_H
 #define KVCTL_OUTPUT_H
 
-#include "buffer.h"
+#include "text_buffer.h"
 
 #include <kvnode/client.h>
 #include <stdbool.h>
@@ -40,7 +40,8 @@ const char *outcome_word(int32_t status);
 int outcome_report(const struct outcome *outcome, const char *what);
 
 /* Appends `what 'KEY'` with the key's bytes made printable and long keys cut; NUL-terminated. */
-const char *output_name_key(struct buffer *text, const char *what, const void *key, size_t len);
+const char *output_name_key(struct text_buffer *text, const char *what, const void *key,
+                            size_t len);
 
 /* Appends an object's line to stdout and frees it; see json_bytes_dump(). */
 struct json_t;

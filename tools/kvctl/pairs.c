@@ -20,8 +20,8 @@ bool pairs_format_parse(const char *text, enum pairs_format *ret_format)
     return true;
 }
 
-bool pairs_decode(enum pairs_format format, const uint8_t *line, size_t len, struct buffer *key,
-                  struct buffer *value, char *ret_error)
+bool pairs_decode(enum pairs_format format, const uint8_t *line, size_t len,
+                  struct text_buffer *key, struct text_buffer *value, char *ret_error)
 {
     key->len = 0;
     value->len = 0;
@@ -30,7 +30,7 @@ bool pairs_decode(enum pairs_format format, const uint8_t *line, size_t len, str
 }
 
 void pairs_encode(enum pairs_format format, const void *key, size_t key_len, const void *value,
-                  size_t value_len, struct buffer *out)
+                  size_t value_len, struct text_buffer *out)
 {
     if (format == PAIRS_JSONL) {
         pairs_jsonl_encode(key, key_len, value, value_len, out);

@@ -10,7 +10,7 @@
 #ifndef KVCTL_PAIRS_H
 #define KVCTL_PAIRS_H
 
-#include "buffer.h"
+#include "text_buffer.h"
 
 #include <stdbool.h>
 
@@ -26,24 +26,24 @@ bool pairs_format_parse(const char *text, enum pairs_format *ret_format);
 
 /* Reads one line (without its newline) into key and value, whose earlier content is dropped.
  * False: no pair; ret_error (PAIRS_ERROR_MAX bytes) says why, key and value are undefined. */
-bool pairs_decode(enum pairs_format format, const uint8_t *line, size_t len, struct buffer *key,
-                  struct buffer *value, char *ret_error);
+bool pairs_decode(enum pairs_format format, const uint8_t *line, size_t len,
+                  struct text_buffer *key, struct text_buffer *value, char *ret_error);
 
 /* Appends the pair's line with its newline. */
 void pairs_encode(enum pairs_format format, const void *key, size_t key_len, const void *value,
-                  size_t value_len, struct buffer *out);
+                  size_t value_len, struct text_buffer *out);
 
 /* One format each, as above. */
-bool pairs_tsv_decode(const uint8_t *line, size_t len, struct buffer *key, struct buffer *value,
-                      char *ret_error);
+bool pairs_tsv_decode(const uint8_t *line, size_t len, struct text_buffer *key,
+                      struct text_buffer *value, char *ret_error);
 void pairs_tsv_encode(const void *key, size_t key_len, const void *value, size_t value_len,
-                      struct buffer *out);
-bool pairs_jsonl_decode(const uint8_t *line, size_t len, struct buffer *key, struct buffer *value,
-                        char *ret_error);
+                      struct text_buffer *out);
+bool pairs_jsonl_decode(const uint8_t *line, size_t len, struct text_buffer *key,
+                        struct text_buffer *value, char *ret_error);
 void pairs_jsonl_encode(const void *key, size_t key_len, const void *value, size_t value_len,
-                        struct buffer *out);
+                        struct text_buffer *out);
 
 /* Appends bytes as one field of tsv; also how messages name a key. */
-void pairs_tsv_encode_field(const void *bytes, size_t len, struct buffer *out);
+void pairs_tsv_encode_field(const void *bytes, size_t len, struct text_buffer *out);
 
 #endif

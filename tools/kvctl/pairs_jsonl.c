@@ -24,8 +24,8 @@ static bool jsonl_check_members(json_t *object, char *ret_error)
     return true;
 }
 
-bool pairs_jsonl_decode(const uint8_t *line, size_t len, struct buffer *key, struct buffer *value,
-                        char *ret_error)
+bool pairs_jsonl_decode(const uint8_t *line, size_t len, struct text_buffer *key,
+                        struct text_buffer *value, char *ret_error)
 {
     json_error_t error;
     json_t *object =
@@ -47,11 +47,11 @@ out:
 }
 
 void pairs_jsonl_encode(const void *key, size_t key_len, const void *value, size_t value_len,
-                        struct buffer *out)
+                        struct text_buffer *out)
 {
     json_t *object = json_object();
     json_bytes_set(object, "key", key, key_len);
     json_bytes_set(object, "value", value, value_len);
     json_bytes_dump(object, out);
-    buffer_append_byte(out, '\n');
+    text_buffer_append_byte(out, '\n');
 }

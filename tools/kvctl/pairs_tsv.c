@@ -20,23 +20,24 @@ static int tsv_hex_digit(uint8_t c)
 }
 
 /* Decodes what follows a backslash at line[at]. Returns the bytes used, 0: no such escape. */
-static size_t tsv_decode_escape(const uint8_t *line, size_t len, size_t at, struct buffer *field)
+static size_t tsv_decode_escape(const uint8_t *line, size_t len, size_t at,
+                                struct text_buffer *field)
 {
     if (at + 1 >= len) {
         return 0;
     }
     switch (line[at + 1]) {
     case 't':
-        buffer_append_byte(field, '\t');
+        text_buffer_append_byte(field, '\t');
         return 2;
     case 'n':
-        buffer_append_byte(field, '\n');
+        text_buffer_append_byte(field, '\n');
         return 2;
     case 'r':
-        buffer_append_byte(field, '\r');
+        text_buffer_append_byte(field, '\r');
         return 2;
     case '\\':
-        buffer_append_byte(field, '\\');
+        text_buffer_append_byte(field, '\\');
         return 2;
     case 'x':
         break;
@@ -48,14 +49,14 @@ static size_t tsv_decode_escape(const uint8_t *line, size_t len, size_t at, stru
     if (high < 0 || low < 0) {
         return 0;
     }
-    buffer_append_byte(field, (uint8_t)(high * 16 + low));
+    text_buffer_append_byte(field, (uint8_t)(high * 16 + low));
     return 4;
 }
 
-bool pairs_tsv_decode(const uint8_t *line, size_t len, struct buffer *key, struct buffer *value,
-                      char *ret_error)
+bool pairs_tsv_decode(const uint8_t *line, size_t len, struct text_buffer *key,
+                      struct text_buffer *value, char *ret_error)
 {
-    struct buffer *field = key;
+    struct text_buffer *field = key;
     size_t at = 0;
     while (at < len) {
         uint8_t c = line[at];
@@ -84,7 +85,7 @@ bool pairs_tsv_decode(const uint8_t *line, size_t len, struct buffer *key, struc
         if (c == '\t') {
             field = value;
         } else {
-            buffer_append_byte(field, c);
+            text_buffer_append_byte(field, c);
         }
         at++;
     }
@@ -95,41 +96,41 @@ bool pairs_tsv_decode(const uint8_t *line, size_t len, struct buffer *key, struc
     return true;
 }
 
-static void tsv_encode_hex(uint8_t byte, struct buffer *out)
+static void tsv_encode_hex(uint8_t byte, struct text_buffer *out)
 {
     static const char digits[] = "0123456789abcdef";
     char text[4] = {'\\', 'x', digits[byte >> 4], digits[byte & 15]};
-    buffer_append(out, text, sizeof(text));
+    text_buffer_append(out, text, sizeof(text));
 }
 
-void pairs_tsv_encode_field(const void *bytes, size_t len, struct buffer *out)
+void pairs_tsv_encode_field(const void *bytes, size_t len, struct text_buffer *out)
 {
     const uint8_t *from = bytes;
     size_t at = 0;
     while (at < len) {
         size_t character_len = utf8_character_len(from + at, len - at);
         if (character_len > 1) {
-            buffer_append(out, from + at, character_len);
+            text_buffer_append(out, from + at, character_len);
             at += character_len;
             continue;
         }
         uint8_t c = from[at++];
         switch (c) {
         case '\t':
-            buffer_append_text(out, "\\t");
+            text_buffer_append_text(out, "\\t");
             break;
         case '\n':
-            buffer_append_text(out, "\\n");
+            text_buffer_append_text(out, "\\n");
             break;
         case '\r':
-            buffer_append_text(out, "\\r");
+            text_buffer_append_text(out, "\\r");
             break;
         case '\\':
-            buffer_append_text(out, "\\\\");
+            text_buffer_append_text(out, "\\\\");
             break;
         default:
             if (c >= 0x20 && c < 0x7f) {
-                buffer_append_byte(out, c);
+                text_buffer_append_byte(out, c);
             } else {
                 tsv_encode_hex(c, out);
             }
@@ -138,10 +139,10 @@ void pairs_tsv_encode_field(const void *bytes, size_t len, struct buffer *out)
 }
 
 void pairs_tsv_encode(const void *key, size_t key_len, const void *value, size_t value_len,
-                      struct buffer *out)
+                      struct text_buffer *out)
 {
     pairs_tsv_encode_field(key, key_len, out);
-    buffer_append_byte(out, '\t');
+    text_buffer_append_byte(out, '\t');
     pairs_tsv_encode_field(value, value_len, out);
-    buffer_append_byte(out, '\n');
+    text_buffer_append_byte(out, '\n');
 }

@@ -43,18 +43,18 @@ static int key_finish(struct kvctl *ctl, const char *what, const struct outcome 
     if (outcome->status == KV_OK) {
         return EXIT_DONE;
     }
-    struct buffer text = {0};
+    struct text_buffer text = {0};
     int status = outcome_report(outcome, output_name_key(&text, what, key, strlen(key)));
-    buffer_close(&text);
+    text_buffer_close(&text);
     return status;
 }
 
 /* All of stdin. False: could not be read, reported. */
-static bool key_read_stdin(struct buffer *ret_value)
+static bool key_read_stdin(struct text_buffer *ret_value)
 {
-    struct buffer value = {0};
+    struct text_buffer value = {0};
     for (;;) {
-        uint8_t *room = buffer_room(&value, 65536);
+        uint8_t *room = text_buffer_room(&value, 65536);
         ssize_t len = read(STDIN_FILENO, room, 65536);
         if (len < 0 && errno == EINTR) {
             continue;
@@ -73,18 +73,18 @@ static bool key_read_stdin(struct buffer *ret_value)
             break;
         }
     }
-    buffer_close(&value);
+    text_buffer_close(&value);
     return false;
 }
 
 int verb_put(struct kvctl *ctl)
 {
     const char *key = ctl->options.args[0];
-    struct buffer value = {0};
+    struct text_buffer value = {0};
     struct outcome outcome = {0};
     int status = EXIT_USAGE;
     if (strcmp(ctl->options.args[1], "-") != 0) {
-        buffer_append_text(&value, ctl->options.args[1]);
+        text_buffer_append_text(&value, ctl->options.args[1]);
     } else if (!key_read_stdin(&value)) {
         goto out;
     }
@@ -94,7 +94,7 @@ int verb_put(struct kvctl *ctl)
                    &outcome);
     status = key_finish(ctl, "put of key", &outcome, NULL);
 out:
-    buffer_close(&value);
+    text_buffer_close(&value);
     return status;
 }
 
@@ -111,7 +111,7 @@ int verb_remove(struct kvctl *ctl)
 
 struct get_answer {
     struct outcome outcome;
-    struct buffer value;
+    struct text_buffer value;
 };
 
 static void key_on_value(void *ctx, const struct kv_answer *answer)
@@ -119,7 +119,7 @@ static void key_on_value(void *ctx, const struct kv_answer *answer)
     struct get_answer *get = ctx;
     outcome_take(&get->outcome, answer);
     if (answer->status == KV_OK) {
-        buffer_append(&get->value, answer->value, answer->value_len);
+        text_buffer_append(&get->value, answer->value, answer->value_len);
     }
 }
 
@@ -143,11 +143,11 @@ int verb_get(struct kvctl *ctl)
     }
     status = key_finish(ctl, "get of key", &get.outcome, value);
     if (status == EXIT_DONE && !ctl->options.json) {
-        buffer_append_byte(&get.value, '\n');
+        text_buffer_append_byte(&get.value, '\n');
         fwrite(get.value.bytes, 1, get.value.len, stdout);
     }
 out:
     json_decref(value);
-    buffer_close(&get.value);
+    text_buffer_close(&get.value);
     return status;
 }

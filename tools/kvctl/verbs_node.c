@@ -36,12 +36,12 @@ int verb_leave(struct kvctl *ctl)
     if (outcome.status == KV_OK) {
         return EXIT_DONE;
     }
-    struct buffer text = {0};
-    buffer_append_text(&text, "leave of node '");
-    buffer_append_text(&text, node);
-    buffer_append(&text, "'", 2);
+    struct text_buffer text = {0};
+    text_buffer_append_text(&text, "leave of node '");
+    text_buffer_append_text(&text, node);
+    text_buffer_append(&text, "'", 2);
     int status = outcome_report(&outcome, (const char *)text.bytes);
-    buffer_close(&text);
+    text_buffer_close(&text);
     return status;
 }
 

@@ -183,7 +183,14 @@ static void test_numbers_out_of_range(void **state)
     assert_byte("leave", 12, '/', false);
     assert_byte("operation-failed", 8, 0, false);
     assert_byte("operation-failed", 8, FAIL_STOPPED, true);
-    assert_byte("operation-failed", 8, FAIL_STOPPED + 1, false);
+    assert_byte("operation-failed", 8, FAIL_REFUSED + 1, false);
+    assert_byte("operation-failed", 9, 1, false);          /* a text longer than the message */
+    assert_byte("operation-failed-refused", 9, 11, false); /* ... or shorter */
+    assert_byte("operation-rejected", 13, 22, false);
+    assert_byte("snapshot-ack-refusals", 32, 1, false); /* how many refusals */
+    assert_byte("snapshot-ack-refusals", 32, 3, false);
+    assert_byte("snapshot-ack-refusals", 33, 2, false);     /* more than ACK_REFUSALS_MAX */
+    assert_byte("snapshot-ack-refusals", 36 + 8, 7, false); /* length of the first text */
     assert_byte("operation-rejected", 8, 0, false);
     assert_byte("operation-rejected", 8, REJECT_LAST + 1, false);
     assert_byte("get-result", 8, 2, false);
@@ -194,7 +201,7 @@ static void test_numbers_out_of_range(void **state)
     assert_byte("status-result", 8, ROLE_ARBITER, true);
     assert_byte("status-result", 8, ROLE_ARBITER + 1, false);
     assert_byte("status-result", 9, 0, false);
-    assert_byte("status-result", 9, PERSIST_RETRYING + 1, false);
+    assert_byte("status-result", 9, PERSIST_REFUSING + 1, false);
     assert_byte("snapshot-ack", 8, 20, false); /* received below durable */
     assert_byte("snapshot-ack", 8, 21, true);
 }
@@ -204,8 +211,8 @@ static void test_snapshot_contents(void **state)
     (void)state;
     enum {
         SEQ = 8,
-        KIND = 24,
-        LOW = 25 + 16,
+        KIND = 32,
+        LOW = KIND + 1 + 16,
         HIGH = LOW + 8,
         COUNT = HIGH + 8,
         RECORDS = COUNT + 4

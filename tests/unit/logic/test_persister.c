@@ -390,13 +390,17 @@ static void failures_without_end_lose_nothing(void **state)
     struct bench *bench = *state;
     add_record(bench, 100, 1);
     for (uint32_t i = 0; i < 50; i++) {
-        const struct effect *batch = pump(bench, FIXTURE_RETRANSMIT_MS);
+        const struct effect *batch = pump(bench, PERSIST_RETRY_MS_MAX);
         assert_non_null(batch);
         assert_int_equal(batch->as.persist.bytes, 100);
+        assert_true(batch->as.persist.reset); /* until the store has taken something */
         assert_true(persister_on_failed(&bench->persister, &bench->fixture.context,
                                         batch->as.persist.batch, "still"));
+        assert_null(pump(bench, 0)); /* not without a pause, which grows up to its limit */
+        assert_null(pump(bench, i < 3 ? (100u << i) - 1 : PERSIST_RETRY_MS_MAX - 1));
     }
-    assert_non_null(pump(bench, FIXTURE_RETRANSMIT_MS));
+    assert_true(persister_is_stuck(&bench->persister, &bench->fixture.context));
+    assert_non_null(pump(bench, PERSIST_RETRY_MS_MAX));
     assert_int_equal(stored(bench).mark, 1);
 }
 

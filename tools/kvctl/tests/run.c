@@ -53,20 +53,20 @@ void run_write_file(const char *name, const void *bytes, size_t len)
     }
 }
 
-bool run_read_file(const char *name, struct buffer *ret_bytes)
+bool run_read_file(const char *name, struct text_buffer *ret_bytes)
 {
     FILE *file = fopen(run_path(name), "rb");
     if (file == NULL) {
         return false;
     }
-    struct buffer bytes = {0};
+    struct text_buffer bytes = {0};
     size_t len;
     do {
-        len = fread(buffer_room(&bytes, 65536), 1, 65535, file);
+        len = fread(text_buffer_room(&bytes, 65536), 1, 65535, file);
         bytes.len += len;
     } while (len > 0);
     fclose(file);
-    *buffer_room(&bytes, 1) = 0;
+    *text_buffer_room(&bytes, 1) = 0;
     *ret_bytes = bytes;
     return true;
 }
@@ -124,6 +124,6 @@ void run_kvctl(struct run *run, ...)
 
 void run_close(struct run *run)
 {
-    buffer_close(&run->out);
-    buffer_close(&run->err);
+    text_buffer_close(&run->out);
+    text_buffer_close(&run->err);
 }

@@ -5,14 +5,14 @@
 #ifndef TEST_RUN_H
 #define TEST_RUN_H
 
-#include "buffer.h"
+#include "text_buffer.h"
 
 #include <stdbool.h>
 
 struct run {
     int status; /* exit status */
-    struct buffer out;
-    struct buffer err; /* both NUL-terminated, the NUL not counted in len */
+    struct text_buffer out;
+    struct text_buffer err; /* both NUL-terminated, the NUL not counted in len */
 };
 
 /* Makes an empty temporary folder, and removes it with all it holds. */
@@ -23,7 +23,7 @@ void run_close_folder(void);
 const char *run_path(const char *name);
 void run_write_file(const char *name, const void *bytes, size_t len);
 /* NUL-terminated; false: there is none. */
-bool run_read_file(const char *name, struct buffer *ret_bytes);
+bool run_read_file(const char *name, struct text_buffer *ret_bytes);
 
 /* What the next run reads as stdin; otherwise that is empty. */
 void run_set_input(const void *bytes, size_t len);

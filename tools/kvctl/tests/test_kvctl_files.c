@@ -34,7 +34,7 @@ static int teardown(void **state)
     return 0;
 }
 
-static void assert_has(const struct buffer *text, const char *part)
+static void assert_has(const struct text_buffer *text, const char *part)
 {
     if (strstr((const char *)text->bytes, part) == NULL) {
         fail_msg("'%s' lacks '%s'", (const char *)text->bytes, part);
@@ -52,14 +52,14 @@ static void assert_value(const char *key, const char *value)
 /* lines pairs over keys keys: the last line of each key has the highest number as its value. */
 static void make_file(const char *name, uint32_t lines, uint32_t keys)
 {
-    struct buffer text = {0};
+    struct text_buffer text = {0};
     for (uint32_t i = 0; i < lines; i++) {
         char line[64];
         snprintf(line, sizeof(line), "key%u\tvalue%u\n", i % keys, i);
-        buffer_append_text(&text, line);
+        text_buffer_append_text(&text, line);
     }
     run_write_file(name, text.bytes, text.len);
-    buffer_close(&text);
+    text_buffer_close(&text);
 }
 
 static void check_last_values(uint32_t lines, uint32_t keys)
@@ -177,18 +177,18 @@ static void too_large_pair_is_a_bad_line(void **state)
 {
     (void)state;
     struct run run;
-    struct buffer text = {0};
-    buffer_append_text(&text, "a\t1\n");
-    memset(buffer_room(&text, 2000), 'k', 2000);
+    struct text_buffer text = {0};
+    text_buffer_append_text(&text, "a\t1\n");
+    memset(text_buffer_room(&text, 2000), 'k', 2000);
     text.len += 2000;
-    buffer_append_text(&text, "\t2\nb\t3");
+    text_buffer_append_text(&text, "\t2\nb\t3");
     run_write_file("a.tsv", text.bytes, text.len);
     run_kvctl(&run, "import", run_path("a.tsv"), "--skip-bad", NULL);
     assert_int_equal(run.status, 0);
     assert_has(&run.err, "a.tsv:2: key or value is too large");
     assert_value("b", "3");
     run_close(&run);
-    buffer_close(&text);
+    text_buffer_close(&text);
 }
 
 static void import_cannot_start(void **state)
@@ -267,7 +267,7 @@ static void export_file_is_complete_or_absent(void **state)
 {
     (void)state;
     struct run run;
-    struct buffer text = {0};
+    struct text_buffer text = {0};
     for (uint32_t i = 0; i < 20; i++) {
         char key[16];
         int len = snprintf(key, sizeof(key), "k%u", i);
@@ -284,7 +284,7 @@ static void export_file_is_complete_or_absent(void **state)
     }
     assert_int_equal(lines, 20);
     assert_has(&text, "{\"key\":\"k0\",\"value\":\"v\"}\n");
-    buffer_close(&text);
+    text_buffer_close(&text);
     run_close(&run);
 
     fake.scans = 0;
@@ -294,7 +294,7 @@ static void export_file_is_complete_or_absent(void **state)
     assert_has(&run.err, "export from node 'n1': nobody reachable");
     assert_true(run_read_file("out.jsonl", &text)); /* the one before, untouched */
     assert_int_equal(text.bytes[0], '{');
-    buffer_close(&text);
+    text_buffer_close(&text);
     run_close(&run);
     fake.scans = 0;
     run_kvctl(&run, "export", run_path("new.tsv"), "--retries", "0", NULL);

@@ -25,9 +25,9 @@ static uint32_t test_next(uint32_t bound)
 static void check_round_trip(enum pairs_format format, const void *key, size_t key_len,
                              const void *value, size_t value_len)
 {
-    struct buffer line = {0};
-    struct buffer back_key = {0};
-    struct buffer back_value = {0};
+    struct text_buffer line = {0};
+    struct text_buffer back_key = {0};
+    struct text_buffer back_value = {0};
     char error[PAIRS_ERROR_MAX] = "";
     pairs_encode(format, key, key_len, value, value_len, &line);
     assert_int_equal(line.bytes[line.len - 1], '\n');
@@ -44,9 +44,9 @@ static void check_round_trip(enum pairs_format format, const void *key, size_t k
         assert_memory_equal(back_value.bytes, value, value_len);
     }
     assert_true(utf8_is_valid(line.bytes, line.len));
-    buffer_close(&line);
-    buffer_close(&back_key);
-    buffer_close(&back_value);
+    text_buffer_close(&line);
+    text_buffer_close(&back_key);
+    text_buffer_close(&back_value);
 }
 
 static void any_bytes_survive(void **state)
@@ -85,12 +85,12 @@ static void any_bytes_survive(void **state)
 static void tsv_is_readable(void **state)
 {
     (void)state;
-    struct buffer line = {0};
+    struct text_buffer line = {0};
     pairs_tsv_encode("k\xc3\xa4y\t1", 6, "a\\b\n\r\x01\xff", 7, &line);
     static const char expected[] = "k\xc3\xa4y\\t1\ta\\\\b\\n\\r\\x01\\xff\n";
     assert_int_equal(line.len, sizeof(expected) - 1);
     assert_memory_equal(line.bytes, expected, line.len);
-    buffer_close(&line);
+    text_buffer_close(&line);
 }
 
 struct bad_line {
@@ -101,16 +101,16 @@ struct bad_line {
 static void check_refused(enum pairs_format format, const struct bad_line *bad, size_t bad_len)
 {
     for (size_t i = 0; i < bad_len; i++) {
-        struct buffer key = {0};
-        struct buffer value = {0};
+        struct text_buffer key = {0};
+        struct text_buffer value = {0};
         char error[PAIRS_ERROR_MAX] = "";
         bool ok = pairs_decode(format, (const uint8_t *)bad[i].line, strlen(bad[i].line), &key,
                                &value, error);
         if (ok || strstr(error, bad[i].reason) == NULL) {
             fail_msg("'%s': %s '%s'", bad[i].line, ok ? "accepted" : "refused with", error);
         }
-        buffer_close(&key);
-        buffer_close(&value);
+        text_buffer_close(&key);
+        text_buffer_close(&value);
     }
 }
 
@@ -171,17 +171,17 @@ static void base64_is_the_standard_one(void **state)
         {"foobar", "Zm9vYmFy"},
     };
     for (size_t i = 0; i < sizeof(vectors) / sizeof(vectors[0]); i++) {
-        struct buffer text = {0};
-        struct buffer back = {0};
+        struct text_buffer text = {0};
+        struct text_buffer back = {0};
         size_t len = strlen(vectors[i][0]);
         base64_encode((const uint8_t *)vectors[i][0], len, &text);
-        buffer_append_byte(&text, 0);
+        text_buffer_append_byte(&text, 0);
         assert_string_equal((const char *)text.bytes, vectors[i][1]);
         assert_true(base64_decode(vectors[i][1], strlen(vectors[i][1]), &back));
-        buffer_append_byte(&back, 0);
+        text_buffer_append_byte(&back, 0);
         assert_string_equal((const char *)back.bytes, vectors[i][0]);
-        buffer_close(&text);
-        buffer_close(&back);
+        text_buffer_close(&text);
+        text_buffer_close(&back);
     }
 }
 

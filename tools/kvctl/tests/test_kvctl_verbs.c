@@ -41,7 +41,7 @@ static json_t *parse_json(const struct run *run)
     return value;
 }
 
-static void assert_has(const struct buffer *text, const char *part)
+static void assert_has(const struct text_buffer *text, const char *part)
 {
     if (strstr((const char *)text->bytes, part) == NULL) {
         fail_msg("'%s' lacks '%s'", (const char *)text->bytes, part);

@@ -1,6 +1,4 @@
-#include "buffer.h"
-
-#include "kvctl.h"
+#include "text_buffer.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,8 +7,8 @@
 static void *memory_checked(void *memory)
 {
     if (memory == NULL) {
-        fputs("kvctl: out of memory\n", stderr);
-        exit(EXIT_FAILED);
+        fputs("out of memory\n", stderr);
+        exit(3); /* "failed", of all tools */
     }
     return memory;
 }
@@ -25,7 +23,7 @@ void *memory_allocate_zero(size_t count, size_t size)
     return memory_checked(calloc(count == 0 ? 1 : count, size == 0 ? 1 : size));
 }
 
-uint8_t *buffer_room(struct buffer *buffer, size_t len)
+uint8_t *text_buffer_room(struct text_buffer *buffer, size_t len)
 {
     size_t needed = buffer->len + len;
     if (needed < len) {
@@ -42,27 +40,27 @@ uint8_t *buffer_room(struct buffer *buffer, size_t len)
     return buffer->bytes + buffer->len;
 }
 
-void buffer_append(struct buffer *buffer, const void *bytes, size_t len)
+void text_buffer_append(struct text_buffer *buffer, const void *bytes, size_t len)
 {
-    uint8_t *room = buffer_room(buffer, len);
+    uint8_t *room = text_buffer_room(buffer, len);
     if (len > 0) {
         memcpy(room, bytes, len);
         buffer->len += len;
     }
 }
 
-void buffer_append_byte(struct buffer *buffer, uint8_t byte)
+void text_buffer_append_byte(struct text_buffer *buffer, uint8_t byte)
 {
-    *buffer_room(buffer, 1) = byte;
+    *text_buffer_room(buffer, 1) = byte;
     buffer->len++;
 }
 
-void buffer_append_text(struct buffer *buffer, const char *text)
+void text_buffer_append_text(struct text_buffer *buffer, const char *text)
 {
-    buffer_append(buffer, text, strlen(text));
+    text_buffer_append(buffer, text, strlen(text));
 }
 
-void buffer_close(struct buffer *buffer)
+void text_buffer_close(struct text_buffer *buffer)
 {
     free(buffer->bytes);
     buffer->bytes = NULL;
