@@ -73,6 +73,11 @@ bool index_set_has(const struct index_set *set, uint64_t index)
     return index_set_floor(set, index) != index;
 }
 
+bool index_set_reaches(const struct index_set *set, uint64_t index)
+{
+    return set->len > 0 && set->ranges[set->len - 1].last > index;
+}
+
 void index_set_trim(struct index_set *set, uint64_t index)
 {
     uint32_t end = 0;

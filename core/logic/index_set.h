@@ -32,6 +32,9 @@ bool index_set_has(const struct index_set *set, uint64_t index);
 /* The highest index up to and including this one that is not in the set. */
 uint64_t index_set_floor(const struct index_set *set, uint64_t index);
 
+/* True when the set has something beyond index. */
+bool index_set_reaches(const struct index_set *set, uint64_t index);
+
 /* Forgets the ranges that end at or before index. */
 void index_set_trim(struct index_set *set, uint64_t index);
 

@@ -39,6 +39,10 @@
 /* The longest pause before a failed batch is handed over again. */
 #define PERSIST_RETRY_MS_MAX 500u
 
+/* A primary takes no new update while the commit index stands before a void one for longer than
+ * this part of operation_timeout_ms. */
+#define BARRIERS_PER_OPERATION_TIMEOUT 4u
+
 /* Requests that arrive before the node knows its role, or whose position is not reached yet. */
 #define WAITING_REQUESTS_MAX 1024u
 #define WAITING_BYTES_MAX    (8u * 1024u * 1024u)

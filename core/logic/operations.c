@@ -18,6 +18,7 @@ void operations_close(struct operations *operations, uint64_t first, uint64_t la
         operations_done(operations, index);
     }
     alloc_free(operations->items);
+    alloc_free(operations->hashes);
     operations_init(operations);
 }
 
@@ -26,24 +27,34 @@ struct operation *operations_at(const struct operations *operations, uint64_t in
     return &operations->items[index & (operations->capacity - 1)];
 }
 
+uint64_t operations_hash(const struct operations *operations, uint64_t index)
+{
+    return operations->hashes[index & (operations->capacity - 1)];
+}
+
 static void operations_grow(struct operations *operations, uint64_t first, uint64_t last)
 {
     struct operations grown = *operations;
     grown.capacity = operations->capacity == 0 ? OPERATIONS_MIN : operations->capacity * 2;
     grown.items = alloc_zeroed(grown.capacity, sizeof(*grown.items));
+    grown.hashes = alloc_zeroed(grown.capacity, sizeof(*grown.hashes));
     for (uint64_t index = first; index <= last; index++) {
         *operations_at(&grown, index) = *operations_at(operations, index);
+        grown.hashes[index & (grown.capacity - 1)] = operations_hash(operations, index);
     }
     alloc_free(operations->items);
+    alloc_free(operations->hashes);
     *operations = grown;
 }
 
-struct operation *operations_add(struct operations *operations, uint64_t first, uint64_t last)
+struct operation *operations_add(struct operations *operations, uint64_t first, uint64_t last,
+                                 uint64_t hash)
 {
     if (last + 1 - first >= operations->capacity) {
         operations_grow(operations, first, last);
     }
     struct operation *operation = operations_at(operations, last + 1);
+    operations->hashes[(last + 1) & (operations->capacity - 1)] = hash;
     memset(operation, 0, sizeof(*operation));
     return operation;
 }
@@ -51,6 +62,7 @@ struct operation *operations_add(struct operations *operations, uint64_t first, 
 void operations_done(struct operations *operations, uint64_t index)
 {
     struct operation *operation = operations_at(operations, index);
+    operations->undos -= operation->is_undo ? 1 : 0;
     alloc_free(operation->reason);
     operation->reason = NULL;
 }

@@ -142,6 +142,9 @@ static void primary_try_commit(struct replica *replica)
         }
         replica_commit(replica, index);
         replica->primary.commit_moved = true;
+        if (!index_set_reaches(&replica->primary.stops, index)) {
+            replica->primary.barrier_ms = 0;
+        }
     }
     primary_trim(replica);
 }
@@ -377,6 +380,16 @@ void primary_stop(struct replica *replica)
     replica->persister.is_primary = false;
 }
 
+/* Updates that are refused may come faster than the commit index gets past them: each one prolongs
+ * the wait of all others. Then nothing new is taken until they are passed. */
+static bool primary_is_draining(const struct replica *replica)
+{
+    const struct primary *primary = &replica->primary;
+    return primary->barrier_ms != 0 &&
+           replica->context->now_ms - primary->barrier_ms >=
+               replica->context->config->operation_timeout_ms / BARRIERS_PER_OPERATION_TIMEOUT;
+}
+
 static uint8_t primary_refusal(const struct replica *replica, const struct message *message)
 {
     const struct node_config *config = replica->context->config;
@@ -394,6 +407,9 @@ static uint8_t primary_refusal(const struct replica *replica, const struct messa
     }
     if (persister_is_stuck(&replica->persister, replica->context)) {
         return REJECT_STORE;
+    }
+    if (primary_is_draining(replica)) {
+        return REJECT_OVERLOADED;
     }
     if (inflight >= config->limits.inflight_ops ||
         log_bytes(replica->log) + key_len + value_len > config->limits.inflight_bytes) {
@@ -430,12 +446,12 @@ void primary_on_update(struct replica *replica, uint64_t link, const struct mess
     }
     struct operations *operations = &replica->primary.operations;
     struct operation *operation =
-        operations_add(operations, replica->committed + 1, log_last_index(replica->log));
+        operations_add(operations, replica->committed + 1, log_last_index(replica->log),
+                       hash_bytes(record.key, record.key_len));
     log_append(replica->log, &record);
     operation->link = link;
     operation->request = request;
     operation->deadline_ms = deadline_ms;
-    operation->hash = hash_bytes(record.key, record.key_len);
     operations->waiting++;
     operations->earliest_ms = context_earlier(operations->earliest_ms, deadline_ms);
 }

@@ -17,10 +17,12 @@ struct primary {
     struct operations operations; /* those of the log's records above the committed one */
     struct index_set voids;       /* updates that failed for good, as far as the log is held */
     struct index_set stops;       /* where the commit index may not stand, likewise */
-    bool marked;                  /* the own store knows that it is a primary's */
-    uint64_t queued_index;        /* highest index handed to the persister */
-    uint64_t durable_index;       /* highest index durable in the own store */
-    bool commit_moved;            /* or refusals were dealt with: the secondaries do not know yet */
+    uint64_t
+        barrier_ms; /* since when something void is not passed by the commit index; 0: nothing is */
+    bool marked;    /* the own store knows that it is a primary's */
+    uint64_t queued_index;  /* highest index handed to the persister */
+    uint64_t durable_index; /* highest index durable in the own store */
+    bool commit_moved;      /* or refusals were dealt with: the secondaries do not know yet */
     struct replicator *replicators[MEMBERS_MAX];
     uint32_t replicators_len;
 };

@@ -10,8 +10,9 @@
 static bool undo_is_same_key(const struct replica *replica, uint64_t index, uint64_t hash,
                              const struct kv_record *record)
 {
-    const struct operation *operation = operations_at(&replica->primary.operations, index);
-    if ((operation->is_void && !BUG(undo_to_void)) || operation->hash != hash) {
+    const struct operations *operations = &replica->primary.operations;
+    if (operations_hash(operations, index) != hash ||
+        (operations_at(operations, index)->is_void && !BUG(undo_to_void))) {
         return false;
     }
     struct kv_record other = log_get(replica->log, index);
@@ -73,7 +74,7 @@ static uint64_t undo_fill(const struct replica *replica, uint64_t index, uint64_
 static uint64_t undo_append(struct replica *replica, uint64_t index)
 {
     uint64_t last = log_last_index(replica->log);
-    uint64_t hash = operations_at(&replica->primary.operations, index)->hash;
+    uint64_t hash = operations_hash(&replica->primary.operations, index);
     struct kv_record record = log_get(replica->log, index);
     uint64_t restores = undo_fill(replica, index, hash, &record);
     record.position.view = replica->view.number;
@@ -81,11 +82,11 @@ static uint64_t undo_append(struct replica *replica, uint64_t index)
     record.client = 0;
     record.request = index;
     struct operation *operation =
-        operations_add(&replica->primary.operations, replica->committed + 1, last);
+        operations_add(&replica->primary.operations, replica->committed + 1, last, hash);
     log_append(replica->log, &record);
-    operation->hash = hash;
     operation->restores = restores;
     operation->is_undo = true;
+    replica->primary.operations.undos++;
     operation->answered = true;
     context_count(replica->context, COUNTER_operations_undone);
     return last + 1;
@@ -95,7 +96,7 @@ static uint64_t undo_append(struct replica *replica, uint64_t index)
 static void undo_make_up(struct replica *replica, uint64_t index)
 {
     struct kv_record record = log_get(replica->log, index);
-    uint64_t hash = operations_at(&replica->primary.operations, index)->hash;
+    uint64_t hash = operations_hash(&replica->primary.operations, index);
     uint64_t end = undo_find_newer(replica, index, hash, &record);
     if (end == 0) {
         end = BUG(forget_undo) ? index + 1 : undo_append(replica, index);
@@ -109,6 +110,25 @@ bool undo_is_possible(const struct replica *replica, uint64_t index)
 {
     return index > replica->committed && index <= log_last_index(replica->log) &&
            !operations_at(&replica->primary.operations, index)->is_undo;
+}
+
+/* The undos that bring back the value of the one at index are void with it, and so on; they stand
+ * in ascending order, each behind what it restores. True when there are any. */
+static bool undo_void_copies(struct replica *replica, uint64_t index, uint64_t last)
+{
+    const struct operations *operations = &replica->primary.operations;
+    bool is_any = false;
+    for (uint64_t next = index + 1; next <= last; next++) {
+        struct operation *undo = operations_at(operations, next);
+        if (undo->is_undo && !undo->is_void && undo->restores > replica->committed &&
+            operations_at(operations, undo->restores)->is_void && !BUG(undo_to_void)) {
+            undo->is_void = true;
+            undo->is_pending = true;
+            index_set_add(&replica->primary.voids, next, next);
+            is_any = true;
+        }
+    }
+    return is_any;
 }
 
 void undo_refuse(struct replica *replica, uint64_t index, struct bytes_view reason)
@@ -126,20 +146,15 @@ void undo_refuse(struct replica *replica, uint64_t index, struct bytes_view reas
         operation->reason = alloc_zeroed(1, len + 1);
         memcpy(operation->reason, reason.at, len);
     }
-    /* An undo that brings its value back is void with it, and so on; they stand in ascending order,
-     * each behind what it restores. */
-    uint64_t last = log_last_index(replica->log);
-    for (uint64_t next = index + 1; next <= last; next++) {
-        struct operation *undo = operations_at(operations, next);
-        if (undo->is_undo && !undo->is_void && undo->restores > replica->committed &&
-            operations_at(operations, undo->restores)->is_void && !BUG(undo_to_void)) {
-            undo->is_void = true;
-            index_set_add(&replica->primary.voids, next, next);
-        }
+    if (replica->primary.barrier_ms == 0) {
+        replica->primary.barrier_ms = replica->context->now_ms;
     }
+    uint64_t last = log_last_index(replica->log);
+    bool has_copies = operations->undos > 0 && undo_void_copies(replica, index, last);
     undo_make_up(replica, index);
-    for (uint64_t next = index + 1; next <= last; next++) {
-        if (operations_at(operations, next)->is_void && operations_at(operations, next)->is_undo) {
+    for (uint64_t next = index + 1; has_copies && next <= last; next++) {
+        if (operations_at(operations, next)->is_pending) {
+            operations_at(operations, next)->is_pending = false;
             undo_make_up(replica, next);
         }
     }

@@ -1,5 +1,5 @@
 /*
- * Happy path: for each key its last record, one bulk of them all, done. Failure: a write error of
+ * Happy path: for each key its last record, bulks of them all, done. Failure: a write error of
  * one operation ends an ordered bulk there. If it is about that record for good, it is noted, the
  * record of its key before it takes its place, and the rest goes on in another bulk; anything else
  * is the outcome of the batch, which the node repeats.
@@ -13,6 +13,9 @@
 #include <string.h>
 
 #define BATCH_NONE UINT32_MAX
+
+/* Operations in one bulk: so few that a slow server answers within timeout_ms. */
+#define BATCH_BULK_MAX 500u
 
 /* What the server says of a document that it will never take. */
 enum batch_code {
@@ -217,10 +220,11 @@ static int32_t batch_on_error(struct batch *batch, const bson_t *reply, const bs
     return KV_OK;
 }
 
-/* One bulk of all that is pending. KV_OK: done, or one record less. */
+/* One bulk of what is pending first. KV_OK: there is less of it now. */
 static int32_t batch_run(struct batch *batch)
 {
     const struct mongo *mongo = batch->mongo;
+    uint32_t len = batch->pending_len < BATCH_BULK_MAX ? batch->pending_len : BATCH_BULK_MAX;
     bson_t options;
     bson_t reply;
     bson_error_t error;
@@ -231,13 +235,14 @@ static int32_t batch_run(struct batch *batch)
         mongoc_collection_create_bulk_operation_with_opts(mongo->pairs, &options);
     int32_t status = KV_OK;
     bool is_added = true;
-    for (uint32_t i = 0; i < batch->pending_len && is_added; i++) {
+    for (uint32_t i = 0; i < len && is_added; i++) {
         is_added = batch_add(batch, bulk, batch->pending[i], &error);
     }
     if (!is_added) {
         status = mongo_fail(mongo, "cannot make a batch", &error);
     } else if (mongoc_bulk_operation_execute(bulk, &reply, &error) != 0) {
-        batch->pending_len = 0;
+        batch->pending += len;
+        batch->pending_len -= len;
         bson_destroy(&reply);
     } else {
         status = batch_on_error(batch, &reply, &error);

@@ -53,9 +53,10 @@ static uint64_t bench_update(struct bench *bench, uint32_t key, const char *valu
                                .client = 9,
                                .request = last + 1};
     struct operation *operation =
-        operations_add(&replica->primary.operations, replica->committed + 1, last);
+        operations_add(&replica->primary.operations, replica->committed + 1, last,
+                       hash_bytes(record.key, record.key_len));
     log_append(replica->log, &record);
-    operation->hash = hash_bytes(record.key, record.key_len);
+    operation->answered = true;
     bench->keys[last + 1] = key;
     snprintf(bench->values[last + 1], sizeof(bench->values[0]), "%s", value == NULL ? "" : value);
     return last + 1;
