@@ -46,7 +46,8 @@ trap 'rm -rf "$folder"' EXIT
 "$3" --help | compare kvnode.1
 for program in "$4" "$5"; do
     name=$(basename "$program")
-    verbs=$("$program" --help | sed -n 's/^  \([a-z][a-z]*\) .*/\1/p' | grep -vx "$name" | sort -u)
+    verbs=$("$program" --help | sed -n -e "s/^  $name / /" -e 's/^ \{1,2\}\([a-z][a-z]*\) .*/\1/p' |
+        grep -vx "$name" | sort -u)
     if [ -z "$verbs" ]; then
         echo "$name --help shows no verbs"
         failed=1
@@ -56,7 +57,7 @@ for program in "$4" "$5"; do
     {
         "$program" --help
         for verb in $verbs; do
-            "$program" help "$verb"
+            "$program" "$verb" --help
         done
     } | compare "$name.1"
 done
