@@ -7,6 +7,7 @@
 #include "batch.h"
 
 #include "document.h"
+#include "state.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -32,7 +33,7 @@ struct batch {
     const struct kv_record *records;
     uint32_t *results;
     uint32_t count;
-    uint64_t view;
+    bool is_incomplete;
     uint32_t *before;  /* of each record: the one before it of the same key, or BATCH_NONE */
     uint32_t *pending; /* records to be written, ascending */
     uint32_t pending_len;
@@ -107,26 +108,54 @@ static bool batch_is_final(uint32_t code)
     }
 }
 
-/* Two upserts of one _id, or, in scope "shared", one that a later view has written. */
+/* The index that a message about a duplicate key names: "... collection: D.C index: NAME dup key:
+ * ..."; neither D nor C has a space in it, and values come behind. */
 static bool batch_is_about_id(const char *message)
 {
-    return strstr(message, "_id_") != NULL || strstr(message, "{ _id:") != NULL ||
-           strstr(message, "index: _id") != NULL;
+    static const char before[] = " index: ";
+    const char *name = strstr(message, before);
+    if (name == NULL) {
+        return false;
+    }
+    name += sizeof(before) - 1;
+    size_t len = strcspn(name, " ");
+    return (len == 4 && memcmp(name, "_id_", 4) == 0) || (len == 3 && memcmp(name, "_id", 3) == 0);
 }
 
 /* --- bulks --- */
 
+/* { FIELD: { OPERATOR: number } } */
+static void batch_append_comparison(bson_t *document, const char *field, const char *operator,
+                                    uint64_t number)
+{
+    bson_t condition;
+    BSON_APPEND_DOCUMENT_BEGIN(document, field, &condition);
+    bson_append_int64(&condition, operator, - 1, (int64_t)number);
+    bson_append_document_end(document, &condition);
+}
+
+/* The document of this key, if it is not of a later position: a bulk that the server carries out
+ * late, when its sender has long given it up and repeated it, must not take anything back. While
+ * the content is being replaced by another node's, its positions say nothing. */
 static void batch_append_selector(const struct batch *batch, const struct kv_record *record,
                                   bson_t *selector)
 {
+    bson_t either;
+    bson_t term;
     bson_init(selector);
     document_append_id(selector, record);
-    if (batch->mongo->is_shared) {
-        bson_t condition;
-        BSON_APPEND_DOCUMENT_BEGIN(selector, "position.view", &condition);
-        BSON_APPEND_INT64(&condition, "$lte", (int64_t)batch->view);
-        bson_append_document_end(selector, &condition);
+    if (batch->is_incomplete) {
+        return;
     }
+    BSON_APPEND_ARRAY_BEGIN(selector, "$or", &either);
+    BSON_APPEND_DOCUMENT_BEGIN(&either, "0", &term);
+    batch_append_comparison(&term, "position.view", "$lt", record->position.view);
+    bson_append_document_end(&either, &term);
+    BSON_APPEND_DOCUMENT_BEGIN(&either, "1", &term);
+    BSON_APPEND_INT64(&term, "position.view", (int64_t)record->position.view);
+    batch_append_comparison(&term, "position.index", "$lte", record->position.index);
+    bson_append_document_end(&either, &term);
+    bson_append_array_end(selector, &either);
 }
 
 static bool batch_add(const struct batch *batch, mongoc_bulk_operation_t *bulk, uint32_t record,
@@ -192,19 +221,34 @@ static void batch_fall_back(struct batch *batch, uint32_t place)
             (batch->pending_len - place) * sizeof(*batch->pending));
 }
 
+/* The first len of what is pending are done. */
+static void batch_skip(struct batch *batch, uint32_t len)
+{
+    batch->pending += len;
+    batch->pending_len -= len;
+}
+
+static bool batch_has_concern_errors(const bson_t *reply)
+{
+    bson_iter_t iterator;
+    bson_iter_t errors;
+    return bson_iter_init_find(&iterator, reply, "writeConcernErrors") &&
+           bson_iter_recurse(&iterator, &errors) && bson_iter_next(&errors);
+}
+
 /* What a bulk that failed means. KV_OK: the rest is to be written. */
 static int32_t batch_on_error(struct batch *batch, const bson_t *reply, const bson_error_t *error)
 {
     uint32_t operation;
     uint32_t code;
     const char *message;
-    if (!batch_find_error(reply, &operation, &code, &message) || operation >= batch->pending_len) {
+    if (batch_has_concern_errors(reply) || !batch_find_error(reply, &operation, &code, &message) ||
+        operation >= batch->pending_len) {
         return mongo_fail(batch->mongo, "cannot write a batch", error);
     }
     if (code == BATCH_DUPLICATE_KEY && batch_is_about_id(message)) {
-        mongo_log(batch->mongo, KV_LOG_ERROR, "a later view, or another writer, has a record: %s",
-                  message);
-        return batch->mongo->is_shared ? KV_E_REJECTED : KV_E_RETRY;
+        batch_skip(batch, operation + 1); /* a later position of the key is there already */
+        return KV_OK;
     }
     if (!batch_is_final(code)) {
         mongo_log(batch->mongo, KV_LOG_ERROR, "cannot write a record: %s (code %" PRIu32 ")",
@@ -213,9 +257,7 @@ static int32_t batch_on_error(struct batch *batch, const bson_t *reply, const bs
     }
     /* An ordered bulk has written everything before the error, and nothing after it. */
     batch_refuse(batch, batch->pending[operation], message);
-    batch->pending_len -= operation;
-    memmove(batch->pending, batch->pending + operation,
-            batch->pending_len * sizeof(*batch->pending));
+    batch_skip(batch, operation);
     batch_fall_back(batch, 0);
     return KV_OK;
 }
@@ -241,8 +283,7 @@ static int32_t batch_run(struct batch *batch)
     if (!is_added) {
         status = mongo_fail(mongo, "cannot make a batch", &error);
     } else if (mongoc_bulk_operation_execute(bulk, &reply, &error) != 0) {
-        batch->pending += len;
-        batch->pending_len -= len;
+        batch_skip(batch, len);
         bson_destroy(&reply);
     } else {
         status = batch_on_error(batch, &reply, &error);
@@ -275,7 +316,7 @@ static void batch_refuse_large(struct batch *batch)
 }
 
 int32_t batch_write(const struct mongo *mongo, const struct kv_record *records, uint32_t count,
-                    uint64_t view, uint32_t *results)
+                    uint64_t view, bool is_incomplete, uint32_t *results)
 {
     const struct kv_host *host = mongo->host;
     uint32_t slots = 16;
@@ -292,14 +333,17 @@ int32_t batch_write(const struct mongo *mongo, const struct kv_record *records, 
                           .records = records,
                           .results = results,
                           .count = count,
-                          .view = view,
+                          .is_incomplete = is_incomplete,
                           .before = memory,
                           .pending = memory + count};
     batch_find_last(&batch, memory + 2 * (size_t)count, slots);
     batch_refuse_large(&batch);
     int32_t status = KV_OK;
     while (status == KV_OK && batch.pending_len > 0) {
-        status = batch_run(&batch);
+        status = state_fence(mongo, view);
+        if (status == KV_OK) {
+            status = batch_run(&batch);
+        }
     }
     host->release(host->ctx, memory);
     return status;

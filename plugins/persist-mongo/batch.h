@@ -11,10 +11,11 @@
 
 #include "store.h"
 
-/* view: the writer's, for the condition in scope "shared". KV_OK: all are written but those whose
- * result says KV_RESULT_REFUSED, with its reason given. KV_E_REJECTED: a later view's record is
- * there (shared). Else the outcome is not known, or the server takes nothing now. */
+/* view: the writer's, for the fence, which is asked before each bulk. is_incomplete: the content is
+ * being replaced. KV_OK: all are written but those whose result says KV_RESULT_REFUSED, with its
+ * reason given. KV_E_REJECTED: another one writes. Else the outcome is not known, or the server
+ * takes nothing now. */
 int32_t batch_write(const struct mongo *mongo, const struct kv_record *records, uint32_t count,
-                    uint64_t view, uint32_t *results);
+                    uint64_t view, bool is_incomplete, uint32_t *results);
 
 #endif

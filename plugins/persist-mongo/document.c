@@ -52,6 +52,9 @@ const char *document_read(const bson_t *document, struct kv_record *ret_record)
         return "its _id is no BinData";
     }
     bson_iter_binary(&iterator, &subtype, &record.key_len, &bytes);
+    if (subtype != BSON_SUBTYPE_BINARY) {
+        return "its _id is no BinData of subtype 0";
+    }
     record.key = bytes;
     if (!bson_iter_init_find(&iterator, document, "value")) {
         return "it has no value";

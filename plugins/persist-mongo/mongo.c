@@ -203,6 +203,14 @@ static void mongo_draw_writer(struct mongo *mongo)
     bson_oid_to_string(&id, mongo->writer);
 }
 
+/* Whatever the URI says: what was acknowledged must be seen. */
+static void mongo_read_from_primary(struct mongo *mongo)
+{
+    mongoc_read_prefs_t *preference = mongoc_read_prefs_new(MONGOC_READ_PRIMARY);
+    mongoc_client_set_read_prefs(mongo->client, preference);
+    mongoc_read_prefs_destroy(preference);
+}
+
 static int32_t mongo_open(void *self, struct kv_position *ret_position)
 {
     struct mongo *mongo = self;
@@ -214,6 +222,7 @@ static int32_t mongo_open(void *self, struct kv_position *ret_position)
     }
     mongoc_client_set_error_api(mongo->client, MONGOC_ERROR_API_VERSION_2);
     mongoc_client_set_appname(mongo->client, "kvnode persist-mongo");
+    mongo_read_from_primary(mongo);
     snprintf(meta_name, sizeof(meta_name), "%s.kvnode", mongo->collection_name);
     mongo->pairs =
         mongoc_client_get_collection(mongo->client, mongo->database_name, mongo->collection_name);
@@ -307,10 +316,8 @@ static int32_t mongo_apply(void *self, const struct kv_record *records, uint32_t
         return KV_OK; /* a repeat of what is long there must not take anything back */
     }
     uint64_t view = mongo_view(records, count, position);
-    int32_t status = state_fence(mongo, view);
-    if (status == KV_OK && count > 0) {
-        status = batch_write(mongo, records, count, view, results);
-    }
+    int32_t status = count > 0 ? batch_write(mongo, records, count, view, is_incomplete, results)
+                               : state_fence(mongo, view);
     if (status == KV_OK) {
         status = state_write_position(mongo, view, position);
     }

@@ -113,7 +113,7 @@ static bool kit_wants_path(const struct kit *kit)
 
 struct kv_setting *kit_settings(struct kit *kit, const struct kit_place *place)
 {
-    struct kv_setting given[KIT_GIVEN_MAX + 1];
+    struct kv_setting given[KIT_GIVEN_MAX + 1] = {{NULL, NULL}};
     struct kv_setting *settings = NULL;
     char error[LOADER_ERROR_MAX];
     uint32_t len = 0;
@@ -210,7 +210,7 @@ int32_t kit_try_create(struct kit_store *store, const struct kv_setting *setting
 {
     static char untouched;
     uint32_t len = store->kit->plugin->descriptor.options_len;
-    struct kv_setting *lent = malloc((len + 1) * sizeof(*lent));
+    struct kv_setting *lent = calloc(len + 1u, sizeof(*lent));
     for (uint32_t i = 0; lent != NULL && i < len; i++) {
         lent[i].name = kit_lend_text(settings[i].name);
         lent[i].value = kit_lend_text(settings[i].value);

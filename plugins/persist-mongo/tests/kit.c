@@ -308,6 +308,14 @@ static char *kit_join(struct kit_text *text)
     return joined;
 }
 
+int32_t kit_load(struct kit_store *store)
+{
+    struct kit_text text = {NULL, 0};
+    int32_t status = kit_ops()->load(store->self, kit_emit, &text);
+    free(kit_join(&text));
+    return status;
+}
+
 char *kit_content(struct kit_store *store)
 {
     struct kit_text text = {NULL, 0};

@@ -64,6 +64,9 @@ int32_t kit_reset(struct kit_store *store);
  * as \xNN. To be freed. */
 char *kit_content(struct kit_store *store);
 
+/* load() alone: its code. */
+int32_t kit_load(struct kit_store *store);
+
 /* The same of one key by get(); "" when it is absent. */
 char *kit_get(struct kit_store *store, const char *key);
 

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include <cmocka.h>
+#include <mongoc/mongoc.h>
 
 /* An instance on a collection of its own, open. */
 static void store_open_with(struct kit_store *store, struct kit_host *host, const char *collection,
@@ -287,6 +288,127 @@ static void test_a_deposed_primary_is_refused(void **state)
     kit_destroy(&primary);
 }
 
+/* --- looking at the server behind the plugin's back --- */
+
+static mongoc_client_t *raw_client(void)
+{
+    mongoc_init();
+    mongoc_client_t *client = mongoc_client_new(kit_uri());
+    assert_non_null(client);
+    return client;
+}
+
+/* Sets members of the documents that a filter finds, both as JSON. */
+static void raw_update(const char *collection, const char *filter, const char *update)
+{
+    bson_error_t error;
+    mongoc_client_t *client = raw_client();
+    mongoc_collection_t *raw = mongoc_client_get_collection(client, "kvnode", collection);
+    bson_t *selector = bson_new_from_json((const uint8_t *)filter, -1, &error);
+    bson_t *change = bson_new_from_json((const uint8_t *)update, -1, &error);
+    bson_t *options = BCON_NEW("upsert", BCON_BOOL(true));
+    assert_non_null(selector);
+    assert_non_null(change);
+    if (!mongoc_collection_update_one(raw, selector, change, options, NULL, &error)) {
+        fail_msg("%s", error.message);
+    }
+    bson_destroy(options);
+    bson_destroy(change);
+    bson_destroy(selector);
+    mongoc_collection_destroy(raw);
+    mongoc_client_destroy(client);
+}
+
+/* A bulk that arrives late finds later documents: it changes none of them. */
+static void test_a_late_bulk_takes_nothing_back(void **state)
+{
+    struct kit_host host;
+    struct kit_store store;
+    char collection[64];
+    (void)state;
+    snprintf(collection, sizeof(collection), "%s", kit_collection());
+    kit_host_init(&host, 0);
+    store_open_with(&store, &host, collection, NULL);
+    const struct kv_record first[] = {kit_record(1, "a", "1"), kit_record(2, "b", "2"),
+                                      kit_record(3, "c", "3")};
+    assert_int_equal(kit_apply(&store, first, 3, (struct kv_position){1, 3}, NULL), KV_OK);
+    raw_update(collection, "{\"key\": \"a\"}",
+               "{\"$set\": {\"value\": \"later\", \"position.index\": 100}}");
+    raw_update(collection, "{\"key\": \"b\"}",
+               "{\"$set\": {\"value\": \"later\", \"position\": {\"view\": 2, \"index\": 3}}}");
+    const struct kv_record late[] = {kit_record(4, "a", "late"), kit_record(5, "b", NULL),
+                                     kit_record(6, "c", "6")};
+    assert_int_equal(kit_apply(&store, late, 3, (struct kv_position){1, 6}, NULL), KV_OK);
+    store_expect(&store, "a=later@100;b=later@3;c=6@6;");
+    /* ... but a transfer replaces whatever is there. */
+    assert_int_equal(kit_apply(&store, late, 2, (struct kv_position){0, 0}, NULL), KV_OK);
+    store_expect(&store, "a=late@4;c=6@6;");
+    kit_destroy(&store);
+}
+
+/* An index of the user's: whatever breaks it is refused with the server's words, in its place; also
+ * where collection and value look like the index of _id. */
+static void test_a_unique_index_of_the_users(void **state)
+{
+    struct kit_host host;
+    struct kit_store store;
+    bson_error_t error;
+    char collection[64];
+    uint32_t results[4];
+    (void)state;
+    snprintf(collection, sizeof(collection), "user_id_%s", kit_collection());
+    kit_host_init(&host, 0);
+    store_open_with(&store, &host, collection, NULL);
+    const struct kv_record first[] = {kit_record(1, "a", "index: _id_ x")};
+    assert_int_equal(kit_apply(&store, first, 1, (struct kv_position){1, 1}, NULL), KV_OK);
+    mongoc_client_t *client = raw_client();
+    mongoc_database_t *database = mongoc_client_get_database(client, "kvnode");
+    bson_t *command = BCON_NEW("createIndexes", BCON_UTF8(collection), "indexes", "[", "{", "key",
+                               "{", "value", BCON_INT32(1), "}", "name", BCON_UTF8("value_id_1"),
+                               "unique", BCON_BOOL(true), "}", "]");
+    if (!mongoc_database_write_command_with_opts(database, command, NULL, NULL, &error)) {
+        fail_msg("%s", error.message);
+    }
+    bson_destroy(command);
+    mongoc_database_destroy(database);
+    mongoc_client_destroy(client);
+    const struct kv_record second[] = {kit_record(2, "b", "2"), kit_record(3, "c", "index: _id_ x"),
+                                       kit_record(4, "d", "4"), kit_record(5, "e", "4")};
+    assert_int_equal(kit_apply(&store, second, 4, (struct kv_position){1, 5}, results), KV_OK);
+    assert_int_equal(results[0], KV_RESULT_STORED);
+    assert_int_equal(results[1], KV_RESULT_REFUSED);
+    assert_int_equal(results[2], KV_RESULT_STORED);
+    assert_int_equal(results[3], KV_RESULT_REFUSED);
+    assert_int_equal(host.reasons, 2);
+    assert_non_null(strstr(host.reason, "duplicate key"));
+    store_expect(&store, "a=index: _id_ x@1;b=2@2;d=4@4;");
+    kit_destroy(&store);
+}
+
+static void test_documents_that_are_not_ours(void **state)
+{
+    struct kit_host host;
+    struct kit_store store;
+    char collection[64];
+    char meta[80];
+    (void)state;
+    snprintf(collection, sizeof(collection), "%s", kit_collection());
+    snprintf(meta, sizeof(meta), "%s.kvnode", collection);
+    kit_host_init(&host, 0);
+    store_open_with(&store, &host, collection, NULL);
+    raw_update(collection, "{\"_id\": 17}", "{\"$set\": {\"name\": \"somebody's\"}}");
+    assert_int_equal(kit_load(&store), KV_E_CORRUPT);
+    assert_non_null(strstr(host.log, "its _id is no BinData"));
+    assert_non_null(strstr(host.log, "somebody's"));
+    kit_close(&store);
+    raw_update(meta, "{\"_id\": \"state\"}", "{\"$set\": {\"position\": 5}}");
+    assert_int_equal(kit_open(&store), KV_E_CORRUPT);
+    raw_update(meta, "{\"_id\": \"state\"}", "{\"$set\": {\"format\": 2}}");
+    assert_int_equal(kit_open(&store), KV_E_VERSION);
+    assert_non_null(strstr(host.log, "another format"));
+    kit_destroy(&store);
+}
+
 static void test_settings_that_are_wrong(void **state)
 {
     static const char *const wrong[] = {"sync=sometimes",      "scope=mine",    "timeout_ms=1",
@@ -318,6 +440,9 @@ int main(void)
         cmocka_unit_test(test_reset),
         cmocka_unit_test(test_two_nodes_on_one_collection),
         cmocka_unit_test(test_a_deposed_primary_is_refused),
+        cmocka_unit_test(test_a_late_bulk_takes_nothing_back),
+        cmocka_unit_test(test_a_unique_index_of_the_users),
+        cmocka_unit_test(test_documents_that_are_not_ours),
         cmocka_unit_test(test_settings_that_are_wrong),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
