@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Shows kvnode at work on this machine's own package index: installs what is missing, builds, starts
-# an arbiter with a primary and two secondaries, imports about 60,000 real pairs while one secondary
-# is killed with -9 and comes back, reads some on each node, and shows that all agree.
+# an arbiter with a primary and two secondaries, one of them on Berkeley DB, imports about 60,000 real
+# pairs while that one is killed with -9 and comes back, reads some on each node, and shows that all
+# agree.
 #
 # Usage: demo.sh [--keep]
 #   --keep   leave the nodes running at the end and print what to try
@@ -14,7 +15,7 @@ case "${1:-}" in
 "") ;;
 --keep) keep=yes ;;
 -h | --help)
-    sed -n '2,9s/^# \{0,1\}//p' "$0"
+    sed -n '2,10s/^# \{0,1\}//p' "$0"
     exit 0
     ;;
 *)
@@ -55,11 +56,12 @@ done
 export KV_ARBITER=tcp://127.0.0.1:$port
 
 start_node() { # start_node NUMBER
-    local n=$1
+    local n=$1 store=()
+    [ "$n" -ne 3 ] || store=(--set persistence.plugin=persist-bdb --set persistence.path=data/n3/bdb)
     : >"$demo/n$n.out"
     (cd "$demo" && exec "$bin/kvnode" -c "$OLDPWD/etc/three-nodes/n$n.cfg" \
         --set "node.arbiter=$KV_ARBITER" \
-        --set "transports.[0].listen=tcp://127.0.0.1:$((port + n - 1))") \
+        --set "transports.[0].listen=tcp://127.0.0.1:$((port + n - 1))" "${store[@]}") \
         >"$demo/n$n.out" 2>>"$demo/n$n.log" &
     echo $! >"$demo/n$n.pid"
 }
@@ -90,7 +92,7 @@ finish() {
 }
 trap finish EXIT
 
-say "2/7 an arbiter with a primary (n1), and two secondaries (n2, n3), each with its own file store"
+say "2/7 an arbiter with a primary (n1) and a secondary (n2) on file stores, a secondary (n3) on Berkeley DB"
 start_node 1
 wait_ready 1
 start_node 2

@@ -165,10 +165,10 @@ static void secondary_give_up(struct replica *replica, const struct refused *ref
     effects_note(replica->context->effects, NOTE_WARN,
                  "store-refuses-content records=%u reason=\"%s\"", len,
                  context_quotable(replica->context, replica->refused, strlen(replica->refused)));
-    membership_rejoin(replica);
     for (uint32_t i = 0; i < len; i++) {
         secondary_doubt_key(replica, refused[i].record.key, refused[i].record.key_len);
     }
+    membership_rejoin(replica);
 }
 
 bool secondary_on_refused(struct replica *replica, const struct refused *refused, uint32_t len)

@@ -125,11 +125,13 @@ static bool disk_refuses(const struct kv_record *record, uint32_t refuse_percent
     return hash % 100 < percent;
 }
 
-/* By the rule that all stores share, or by this one's own for the time being. */
-static bool disk_takes(const struct world *world, const struct disk *disk,
+/* By the stores' rule, or by this one's own for the time being. */
+static bool disk_takes(struct world *world, const struct machine *machine,
                        const struct kv_record *record)
 {
-    bool breaks_rule = record->kind == KV_RECORD_INSERT &&
+    const struct disk *disk = &machine->disk;
+    bool has_rule = !world->plan.refuse_primary_only || world_primary(world) == machine;
+    bool breaks_rule = has_rule && record->kind == KV_RECORD_INSERT &&
                        disk_refuses(record, world->plan.refuse_percent, world->seed);
     return !breaks_rule && !disk_refuses(record, disk->refuse_percent, disk->refuse_salt);
 }
@@ -171,7 +173,7 @@ static void disk_store_first(struct world *world, struct machine *machine, uint3
     struct bytes_reader reader = bytes_reader_init(job->bytes, job->len);
     struct kv_record record;
     for (uint32_t i = 0; i < count && record_decode(&reader, &record); i++) {
-        if (disk_takes(world, &machine->disk, &record)) {
+        if (disk_takes(world, machine, &record)) {
             disk_store(world, machine, &record);
         } else {
             disk_refuse(world, machine, i, &record);

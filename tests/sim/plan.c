@@ -74,6 +74,7 @@ void plan_draw(struct plan *plan, struct rand *rand)
     }
     if ((plan->faults & (1u << FAULT_DISK_REFUSE)) != 0 && rand_percent(rand, 40)) {
         plan->refuse_percent = PICK(rand, 3, 20, 50);
+        plan->refuse_primary_only = rand_percent(rand, 60);
     }
     plan->fault_pause_max_ms = PICK(rand, 100, 500, 1000, 3000);
     plan->safety_ms = between(rand, 2000, 8000);

@@ -49,10 +49,10 @@ struct plan {
 
     uint32_t disk_min_us;
     uint32_t disk_max_us;
-    bool disk_atomic;        /* else a crash or a failure may keep the first part of a batch */
-    uint32_t refuse_percent; /* of all records, by all stores alike and for good: a rule that the
-                                nodes' stores share; 0: none */
-    bool disk_tombstones;    /* a store that gives removals back when it is loaded */
+    bool disk_atomic;         /* else a crash or a failure may keep the first part of a batch */
+    uint32_t refuse_percent;  /* of all records, for good: a rule of the stores; 0: none */
+    bool refuse_primary_only; /* the rule of the primary's store; else all share it */
+    bool disk_tombstones;     /* a store that gives removals back when it is loaded */
 
     uint32_t clients;
     uint32_t outstanding; /* per client */

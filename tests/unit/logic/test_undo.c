@@ -4,6 +4,8 @@
 #include "base/hash.h"
 #include "base/rand.h"
 #include "fixture.h"
+#include "logic/primary.h"
+#include "logic/secondary.h"
 #include "logic/undo.h"
 
 #include <stdlib.h>
@@ -179,6 +181,63 @@ static void test_an_undo_that_becomes_void(void **state)
     bench_end(&bench);
 }
 
+/* What a store says of one record of the log. */
+static struct refused refused_at(const struct bench *bench, uint64_t index)
+{
+    struct refused refused = {log_get(bench->replica->log, index), index, "no"};
+    return refused;
+}
+
+/* The primary's own store refuses an update whose value an undo has brought back meanwhile, and
+ * then that undo as well: it is void by then, and nothing is to be tried again for ever. */
+static void test_a_void_undo_is_refused_too(void **state)
+{
+    struct bench bench;
+    (void)state;
+    bench_begin(&bench);
+    bench_update(&bench, 1, "bad");
+    bench_update(&bench, 1, "worse");
+    bench_refuse(&bench, 2); /* a secondary tells first: 3 brings "bad" back */
+    struct refused first = refused_at(&bench, 1);
+    assert_true(primary_on_refused(bench.replica, &first, 1));
+    bench.is_void[1] = true;
+    bench_check(&bench);
+    assert_int_equal(log_last_index(bench.replica->log), 4);
+    struct refused copy = refused_at(&bench, 3);
+    assert_true(primary_on_refused(bench.replica, &copy, 1));
+    struct refused valid = refused_at(&bench, 4);
+    assert_false(primary_on_refused(bench.replica, &valid, 1)); /* that one must be stored */
+    assert_int_equal(log_last_index(bench.replica->log), 4);
+    bench_check(&bench);
+    bench_end(&bench);
+}
+
+/* A secondary's store refuses a record of the log and, in the same batch, its repetition because of
+ * a piece: that is one refusal, no reason to leave. Content that was never in the log is one. */
+static void test_a_piece_repeats_a_refused_record(void **state)
+{
+    struct bench bench;
+    (void)state;
+    bench_begin(&bench);
+    bench.replica->role = ROLE_CANDIDATE;
+    bench.replica->membership.joined = true;
+    bench_update(&bench, 1, "bad");
+    struct refused both[2] = {refused_at(&bench, 1), refused_at(&bench, 1)};
+    both[1].index = 0; /* not as a record of the log */
+    assert_true(secondary_on_refused(bench.replica, both, 2));
+    assert_true(bench.replica->membership.joined);
+    assert_int_equal(bench.replica->secondary.refusals.len, 1);
+    struct refused content = refused_at(&bench, 1);
+    content.index = 0;
+    content.record.position.view = 2; /* another record, though of the same index */
+    assert_true(secondary_on_refused(bench.replica, &content, 1));
+    assert_false(bench.replica->membership.joined);
+    assert_string_equal(bench.replica->refused, "no");
+    content.record.kind = KV_RECORD_REMOVE;
+    assert_false(secondary_on_refused(bench.replica, &content, 1));
+    bench_end(&bench);
+}
+
 static void test_random_refusals(void **state)
 {
     (void)state;
@@ -216,6 +275,8 @@ int main(void)
         cmocka_unit_test(test_a_committed_value_comes_back),
         cmocka_unit_test(test_a_newer_update_makes_up_for_it),
         cmocka_unit_test(test_an_undo_that_becomes_void),
+        cmocka_unit_test(test_a_void_undo_is_refused_too),
+        cmocka_unit_test(test_a_piece_repeats_a_refused_record),
         cmocka_unit_test(test_random_refusals),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
