@@ -235,8 +235,8 @@ static void test_failed(void **state)
 static void test_refused_then_taken(void **state)
 {
     (void)state;
-    static const uint8_t reasons[] = {REJECT_NOT_PRIMARY, REJECT_NOT_READY, REJECT_LEAVING,
-                                      REJECT_OVERLOADED, REJECT_MIN_IN_SYNC};
+    static const uint8_t reasons[] = {REJECT_NOT_PRIMARY, REJECT_NOT_READY,   REJECT_LEAVING,
+                                      REJECT_OVERLOADED,  REJECT_MIN_IN_SYNC, REJECT_STORE};
     for (uint32_t i = 0; i < sizeof(reasons); i++) {
         struct fake fake;
         struct script script = {

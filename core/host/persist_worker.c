@@ -21,16 +21,18 @@
 #include "base/bytes.h"
 #include "base/check.h"
 #include "base/status.h"
-#include "host/failure_log.h"
+#include "host/store_log.h"
 #include "host/guard_persist.h"
 #include "host/log.h"
 #include "logic/record.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #define PERSIST_WORKER_PIECE_BYTES   ((size_t)1024 * 1024)
 #define PERSIST_WORKER_PIECES_MAX    4u
@@ -152,6 +154,46 @@ static int32_t persist_worker_emit(void *ctx, const struct kv_record *record)
                                                           : persist_worker_give_piece(worker);
 }
 
+/* Waits, but not beyond the wish to stop. False: that has come. */
+static bool persist_worker_pause(struct persist_worker *worker, uint32_t pause_ms)
+{
+    struct timespec until;
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    uint64_t nanoseconds = (uint64_t)until.tv_nsec + (uint64_t)pause_ms * 1000000u;
+    until.tv_sec += (time_t)(nanoseconds / 1000000000u);
+    until.tv_nsec = (long)(nanoseconds % 1000000000u);
+    pthread_mutex_lock(&worker->lock);
+    int status = 0;
+    while (!worker->exchange.stop_wanted && status != ETIMEDOUT) {
+        status = pthread_cond_clockwait(&worker->wake, &worker->lock, CLOCK_MONOTONIC, &until);
+    }
+    bool goes_on = !worker->exchange.stop_wanted;
+    pthread_mutex_unlock(&worker->lock);
+    return goes_on;
+}
+
+/* Opens the store for the first time. One that says "not now", as a server that is started after
+ * the node, is asked again and again. */
+static int32_t persist_worker_open_first(struct persist_worker *worker,
+                                         struct kv_position *ret_position)
+{
+    uint32_t pause_ms = PERSIST_WORKER_REOPEN_MIN_MS;
+    int32_t status = guard_persist_open(worker->guard, ret_position);
+    while (status == KV_E_RETRY) {
+        char error[PERSIST_WORKER_ERROR_MAX];
+        persist_worker_explain(worker, status, error);
+        store_log_failure(&worker->failures, worker->services, status, error);
+        if (!persist_worker_pause(worker, pause_ms)) {
+            return KV_E_CLOSED;
+        }
+        pause_ms = pause_ms * 2 < PERSIST_WORKER_REOPEN_MAX_MS ? pause_ms * 2
+                                                               : PERSIST_WORKER_REOPEN_MAX_MS;
+        services_clear_error(worker->services);
+        status = guard_persist_open(worker->guard, ret_position);
+    }
+    return status;
+}
+
 /* Creates, opens, loads. *ret_is_create: where it failed. */
 static int32_t persist_worker_begin(struct persist_worker *worker, struct kv_position *ret_position,
                                     bool *ret_is_create)
@@ -164,8 +206,9 @@ static int32_t persist_worker_begin(struct persist_worker *worker, struct kv_pos
     }
     *ret_is_create = false;
     struct kv_position position = {0, 0};
-    status = guard_persist_open(worker->guard, &position);
+    status = persist_worker_open_first(worker, &position);
     if (status == KV_OK) {
+        store_log_success(&worker->failures, worker->services);
         worker->is_open = true;
         worker->stored = position;
         status = guard_persist_load(worker->guard, persist_worker_emit, worker);
@@ -371,33 +414,11 @@ static bool persist_worker_must_reopen(int32_t status)
 static void persist_worker_on_failure(struct persist_worker *worker, int32_t status,
                                       char *ret_error)
 {
-    char quoted[LOG_QUOTED_MAX];
     persist_worker_explain(worker, status, ret_error);
     if (!worker->is_open || persist_worker_must_reopen(status)) {
         persist_worker_close_store(worker, status);
     }
-    uint64_t now_ms = persist_worker_now_ms(worker);
-    if (failure_log_note(&worker->failures, now_ms, ret_error)) {
-        log_event(KV_LOG_WARN, "persist",
-                  "store-failing status=%s attempts=%" PRIu64 " for_ms=%" PRIu64 " reason=\"%s\"",
-                  status_name(status), worker->failures.attempts,
-                  now_ms - worker->failures.since_ms, log_quote(ret_error, quoted));
-    }
-    services_set_quiet(worker->services, true);
-}
-
-static void persist_worker_on_success(struct persist_worker *worker)
-{
-    uint64_t attempts;
-    uint64_t after_ms;
-    if (worker->failures.attempts == 0) {
-        return;
-    }
-    services_set_quiet(worker->services, false);
-    if (failure_log_end(&worker->failures, persist_worker_now_ms(worker), &attempts, &after_ms)) {
-        log_event(KV_LOG_INFO, "persist",
-                  "store-works-again after_ms=%" PRIu64 " attempts=%" PRIu64, after_ms, attempts);
-    }
+    store_log_failure(&worker->failures, worker->services, status, ret_error);
 }
 
 /* Stores a batch, or says why not: ret_error (PERSIST_WORKER_ERROR_MAX bytes). *ret_is_lost: and
@@ -425,7 +446,7 @@ static int32_t persist_worker_store(struct persist_worker *worker,
         status = persist_worker_call(worker, batch, ret_refusals, ret_refusals_len);
     }
     if (status == KV_OK) {
-        persist_worker_on_success(worker);
+        store_log_success(&worker->failures, worker->services);
     } else if (!*ret_is_lost) {
         persist_worker_on_failure(worker, status, ret_error);
     }

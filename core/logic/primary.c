@@ -456,54 +456,88 @@ void primary_on_update(struct replica *replica, uint64_t link, const struct mess
     operations->earliest_ms = context_earlier(operations->earliest_ms, deadline_ms);
 }
 
+enum primary_refusals {
+    REFUSALS_DEALT_WITH, /* all that it tells */
+    REFUSALS_WAIT,       /* what becomes of one is not known yet: it will be told again */
+    REFUSALS_FATAL,      /* one cannot be undone: the member has to go */
+};
+
+/* Deals with one refusal. A member that does not count harms nobody: whether an update that its
+ * store refuses is void or committed, the others decide; then it has the same, or goes. */
+static enum primary_refusals primary_take_refusal(struct replica *replica,
+                                                  struct replicator *replicator,
+                                                  const struct message_refusal *refusal)
+{
+    if (index_set_has(&replica->primary.voids, refusal->index)) {
+        return REFUSALS_DEALT_WITH;
+    }
+    if (!undo_is_possible(replica, refusal->index)) {
+        replicator->refuses = true;
+        effects_note(
+            replica->context->effects, NOTE_WARN, "member-refuses index=%llu text=\"%s\"",
+            (unsigned long long)refusal->index,
+            context_quotable(replica->context, (const char *)refusal->text.at, refusal->text.len));
+        return REFUSALS_FATAL;
+    }
+    if (!replicator->counted) {
+        return REFUSALS_WAIT;
+    }
+    undo_refuse(replica, refusal->index, refusal->text);
+    return REFUSALS_DEALT_WITH;
+}
+
 /* Deals with the refusals that an acknowledgement tells for the first time; they come before what
- * it says about durability. False: one of them cannot be undone, the member has to go. */
-static bool primary_take_refusals(struct replica *replica, struct replicator *replicator,
-                                  const struct message *ack)
+ * it says about durability. */
+static enum primary_refusals primary_take_refusals(struct replica *replica,
+                                                   struct replicator *replicator,
+                                                   const struct message *ack)
 {
     struct bytes_reader reader =
         bytes_reader_init(ack->body.snapshot_ack.refusals.at, ack->body.snapshot_ack.refusals.len);
     uint64_t number = ack->body.snapshot_ack.refusals_first;
+    enum primary_refusals outcome = REFUSALS_DEALT_WITH;
     struct message_refusal refusal;
-    if (ack->body.snapshot_ack.session != replicator->session || number > replicator->refusals) {
-        return true; /* replicator_on_ack() refuses the first; the second cannot be */
-    }
-    while (reader.left > 0 && message_read_refusal(&reader, &refusal)) {
+    while (outcome == REFUSALS_DEALT_WITH && reader.left > 0 &&
+           message_read_refusal(&reader, &refusal)) {
         if (number++ < replicator->refusals) {
             continue;
         }
-        if (!undo_is_possible(replica, refusal.index) &&
-            !index_set_has(&replica->primary.voids, refusal.index)) {
-            replicator->refuses = true;
-            effects_note(replica->context->effects, NOTE_WARN,
-                         "member-refuses index=%llu text=\"%s\"", (unsigned long long)refusal.index,
-                         context_quotable(replica->context, (const char *)refusal.text.at,
-                                          refusal.text.len));
-            return false;
+        outcome = primary_take_refusal(replica, replicator, &refusal);
+        if (outcome == REFUSALS_DEALT_WITH) {
+            replicator->refusals = number;
+            replica->primary.commit_moved = true;
+            replicator->progress_ms = replica->context->now_ms;
         }
-        if (undo_is_possible(replica, refusal.index)) {
-            undo_refuse(replica, refusal.index, refusal.text);
-        }
-        replicator->refusals = number;
-        replica->primary.commit_moved = true;
-        replicator->progress_ms = replica->context->now_ms;
     }
-    return true;
+    return outcome;
 }
 
 void primary_on_ack(struct replica *replica, uint64_t link, const struct message *message)
 {
     uint32_t place;
     struct replicator *replicator = primary_find(&replica->primary, message->sender, &place);
-    if (replicator == NULL || replicator->link != link || replicator->abandoned) {
+    struct message ack = *message;
+    if (replicator == NULL || replicator->link != link || replicator->abandoned ||
+        ack.body.snapshot_ack.session != replicator->session ||
+        ack.body.snapshot_ack.refusals_first > replicator->refusals) {
         context_count(replica->context, COUNTER_messages_unexpected);
         return;
     }
-    if (replicator->refuses || !primary_take_refusals(replica, replicator, message)) {
+    if (replicator->refuses) {
         return; /* primary_check_member() has it taken out */
     }
+    enum primary_refusals outcome = primary_take_refusals(replica, replicator, message);
+    if (outcome == REFUSALS_FATAL) {
+        return;
+    }
+    if (outcome == REFUSALS_WAIT && ack.body.snapshot_ack.durable > replicator->durable) {
+        ack.body.snapshot_ack.durable = replicator->durable < ack.body.snapshot_ack.received
+                                            ? replicator->durable
+                                            : ack.body.snapshot_ack.received;
+        replicator->progress_ms = replica->context->now_ms;
+    }
     struct replicator_source source = primary_source(replica);
-    if (replicator_on_ack(replicator, replica->context, &source, message)) {
+    if (replicator_on_ack(replicator, replica->context, &source, &ack)) {
         if (!replicator->in_sync) {
             primary_promote(replica, replicator);
         }

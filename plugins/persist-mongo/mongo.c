@@ -238,7 +238,7 @@ static int32_t mongo_open(void *self, struct kv_position *ret_position)
     int32_t status = state_open(mongo);
     if (status != KV_OK) {
         mongo_close(mongo);
-        return status;
+        return status == KV_E_IO ? KV_E_RETRY : status; /* a server that is away may come */
     }
     *ret_position = mongo->position;
     return KV_OK;

@@ -138,6 +138,10 @@ bool story_batch_in_flight(const struct story *story);
 /* Position that the store has with the batch given last. */
 struct kv_position story_batch_position(const struct story *story);
 
+/* The batch in flight is stored, all but its records "k=v" like that one, at least one: the store
+ * refuses them for good. */
+void story_persisted_but(struct story *story, const char *record, const char *reason);
+
 /* Any answer, also to a batch that is not in flight. */
 void story_persist_answer(struct story *story, uint64_t batch, bool stored);
 
@@ -149,6 +153,11 @@ void story_ack(struct story *story, enum story_peer secondary); /* all of it, as
 void story_ack_received(struct story *story, enum story_peer secondary);
 void story_ack_exactly(struct story *story, enum story_peer secondary, uint64_t received,
                        uint64_t durable);
+
+/* Its store refuses that record ("k=v") of the log whenever it comes from now on: it takes it as
+ * any other, and each acknowledgement tells the refusal until the node has dealt with it. */
+void story_secondary_refuses(struct story *story, enum story_peer secondary, const char *record,
+                             const char *reason);
 
 /* Acknowledges on its own link, as of that session of the member. */
 uint64_t story_session(const struct story *story, enum story_peer secondary);
@@ -184,7 +193,8 @@ void story_is_in_sync(struct story *story, enum story_peer secondary);
 /* joins, takes the transfer, is reported and becomes in sync; it answers at once meanwhile. */
 void story_brings_in(struct story *story, enum story_peer secondary);
 
-/* Answers the node's Join: as the primary, or as a candidate of PRIMARY. */
+/* Answers the node's Join: as the primary, or as a candidate of PRIMARY (anew, when a former
+ * incarnation of it is in the view). */
 void story_joined_primary(struct story *story);
 void story_joined_secondary(struct story *story);
 
@@ -252,10 +262,16 @@ uint64_t story_index(const struct story *story);
 void story_commits(struct story *story, uint64_t index);
 void story_probe(struct story *story);
 
+/* So many of the refusals that the node has told are dealt with; told from now on. */
+void story_primary_deals(struct story *story, uint64_t refusals);
+
 /* --- what the node must have done; each takes one thing and returns when it was emitted --- */
 
 uint64_t expect_ack(struct story *story, enum story_peer client, uint64_t id);
 uint64_t expect_failed(struct story *story, enum story_peer client, uint64_t id);
+/* A store refuses it for good, and it is undone; the reason is that store's. */
+uint64_t expect_refused(struct story *story, enum story_peer client, uint64_t id,
+                        const char *reason);
 uint64_t expect_rejected(struct story *story, enum story_peer client, uint64_t id,
                          enum reject_reason reason);
 /* value NULL: the key is absent. */
@@ -279,6 +295,14 @@ uint64_t expect_suspect(struct story *story, enum story_peer secondary);
 uint64_t expect_join(struct story *story);
 uint64_t expect_leave(struct story *story);
 uint64_t expect_snapshot_ack(struct story *story, uint64_t received, uint64_t durable);
+
+/* ... that tells one refusal, of the record with this index. expect_snapshot_ack() wants none. */
+uint64_t expect_snapshot_ack_refusing(struct story *story, uint64_t received, uint64_t durable,
+                                      uint64_t index, const char *reason);
+
+/* Asks the node for its status and takes the answer. */
+void expect_persist_state(struct story *story, enum story_peer client, enum persist_state state,
+                          const char *error);
 
 /* The process is asked to end with that status. */
 void expect_stop(struct story *story, int exit_status);
@@ -308,30 +332,34 @@ void story_take_all(struct story *story, enum story_peer peer);
 
 /* A story that fails names its line. The harness itself is built without this. */
 #ifndef STORY_HARNESS
-#define STORY_AT_(s, call)          (story_at((s), __LINE__), call)
-#define expect_ack(s, ...)          STORY_AT_(s, expect_ack((s), __VA_ARGS__))
-#define expect_failed(s, ...)       STORY_AT_(s, expect_failed((s), __VA_ARGS__))
-#define expect_rejected(s, ...)     STORY_AT_(s, expect_rejected((s), __VA_ARGS__))
-#define expect_result(s, ...)       STORY_AT_(s, expect_result((s), __VA_ARGS__))
-#define expect_get(s, ...)          STORY_AT_(s, expect_get((s), __VA_ARGS__))
-#define expect_persist(s, ...)      STORY_AT_(s, expect_persist((s), __VA_ARGS__))
-#define expect_snapshot(s, ...)     STORY_AT_(s, expect_snapshot((s), __VA_ARGS__))
-#define expect_begin(s, ...)        STORY_AT_(s, expect_begin((s), __VA_ARGS__))
-#define expect_piece(s, ...)        STORY_AT_(s, expect_piece((s), __VA_ARGS__))
-#define expect_transfer_end(s, ...) STORY_AT_(s, expect_transfer_end((s), __VA_ARGS__))
-#define expect_caught_up(s, ...)    STORY_AT_(s, expect_caught_up((s), __VA_ARGS__))
-#define expect_suspect(s, ...)      STORY_AT_(s, expect_suspect((s), __VA_ARGS__))
-#define expect_snapshot_ack(s, ...) STORY_AT_(s, expect_snapshot_ack((s), __VA_ARGS__))
-#define expect_stop(s, ...)         STORY_AT_(s, expect_stop((s), __VA_ARGS__))
-#define expect_quiet(s, ...)        STORY_AT_(s, expect_quiet((s), __VA_ARGS__))
-#define expect_identity(s, ...)     STORY_AT_(s, expect_identity((s), __VA_ARGS__))
-#define expect_content(s, ...)      STORY_AT_(s, expect_content((s), __VA_ARGS__))
-#define expect_node_has(s, ...)     STORY_AT_(s, expect_node_has((s), __VA_ARGS__))
-#define expect_join(s)              STORY_AT_(s, expect_join(s))
-#define expect_leave(s)             STORY_AT_(s, expect_leave(s))
-#define story_end(s)                STORY_AT_(s, story_end(s))
-#define expect_persist_again(s)     STORY_AT_(s, expect_persist_again(s))
-#define expect_well(s)              STORY_AT_(s, expect_well(s))
+#define STORY_AT_(s, call)           (story_at((s), __LINE__), call)
+#define expect_ack(s, ...)           STORY_AT_(s, expect_ack((s), __VA_ARGS__))
+#define expect_failed(s, ...)        STORY_AT_(s, expect_failed((s), __VA_ARGS__))
+#define expect_rejected(s, ...)      STORY_AT_(s, expect_rejected((s), __VA_ARGS__))
+#define expect_refused(s, ...)       STORY_AT_(s, expect_refused((s), __VA_ARGS__))
+#define expect_persist_state(s, ...) STORY_AT_(s, expect_persist_state((s), __VA_ARGS__))
+#define expect_result(s, ...)        STORY_AT_(s, expect_result((s), __VA_ARGS__))
+#define expect_get(s, ...)           STORY_AT_(s, expect_get((s), __VA_ARGS__))
+#define expect_persist(s, ...)       STORY_AT_(s, expect_persist((s), __VA_ARGS__))
+#define expect_snapshot(s, ...)      STORY_AT_(s, expect_snapshot((s), __VA_ARGS__))
+#define expect_begin(s, ...)         STORY_AT_(s, expect_begin((s), __VA_ARGS__))
+#define expect_piece(s, ...)         STORY_AT_(s, expect_piece((s), __VA_ARGS__))
+#define expect_transfer_end(s, ...)  STORY_AT_(s, expect_transfer_end((s), __VA_ARGS__))
+#define expect_caught_up(s, ...)     STORY_AT_(s, expect_caught_up((s), __VA_ARGS__))
+#define expect_suspect(s, ...)       STORY_AT_(s, expect_suspect((s), __VA_ARGS__))
+#define expect_snapshot_ack(s, ...)  STORY_AT_(s, expect_snapshot_ack((s), __VA_ARGS__))
+#define expect_snapshot_ack_refusing(s, ...) \
+    STORY_AT_(s, expect_snapshot_ack_refusing((s), __VA_ARGS__))
+#define expect_stop(s, ...)     STORY_AT_(s, expect_stop((s), __VA_ARGS__))
+#define expect_quiet(s, ...)    STORY_AT_(s, expect_quiet((s), __VA_ARGS__))
+#define expect_identity(s, ...) STORY_AT_(s, expect_identity((s), __VA_ARGS__))
+#define expect_content(s, ...)  STORY_AT_(s, expect_content((s), __VA_ARGS__))
+#define expect_node_has(s, ...) STORY_AT_(s, expect_node_has((s), __VA_ARGS__))
+#define expect_join(s)          STORY_AT_(s, expect_join(s))
+#define expect_leave(s)         STORY_AT_(s, expect_leave(s))
+#define story_end(s)            STORY_AT_(s, story_end(s))
+#define expect_persist_again(s) STORY_AT_(s, expect_persist_again(s))
+#define expect_well(s)          STORY_AT_(s, expect_well(s))
 #endif
 
 #endif

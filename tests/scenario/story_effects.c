@@ -80,6 +80,37 @@ static uint8_t *story_join_slices(const struct kv_slice *slices, uint32_t slices
 
 /* --- secondaries --- */
 
+bool story_record_is(const struct kv_record *record, const char *text)
+{
+    char shown[STORY_TEXT_MAX];
+    snprintf(shown, sizeof(shown), "%.*s=%.*s", (int)record->key_len, (const char *)record->key,
+             (int)record->value_len, record->value_len == 0 ? "" : (const char *)record->value);
+    return record->kind == KV_RECORD_INSERT && strcmp(shown, text) == 0;
+}
+
+/* Keeps what its store takes of the records of the log. */
+static void story_secondary_stores(struct story *story, enum story_peer peer,
+                                   struct bytes_view records)
+{
+    struct story_secondary *secondary = &story->secondaries[peer];
+    struct bytes_reader reader = bytes_reader_init(records.at, records.len);
+    struct kv_record record;
+    while (reader.left > 0) {
+        const uint8_t *begin = reader.at;
+        assert_true(record_decode(&reader, &record));
+        if (secondary->refuses != NULL && story_record_is(&record, secondary->refuses)) {
+            assert_true(secondary->refused_len < STORY_REFUSALS_MAX);
+            secondary->refused[secondary->refused_len++] = record.position.index;
+            story_trace(story, "-- the store of %s refuses %s: %s", story_peer_name(peer),
+                        secondary->refuses, secondary->reason);
+            continue;
+        }
+        size_t len = (size_t)(reader.at - begin);
+        memcpy(buffer_room(&secondary->records, len), begin, len);
+        story_content_apply(&story->content[peer], begin, len, 0);
+    }
+}
+
 static void story_secondary_takes(struct story *story, enum story_peer peer,
                                   const struct message *message)
 {
@@ -97,9 +128,8 @@ static void story_secondary_takes(struct story *story, enum story_peer peer,
         story_content_apply(content, records.at, records.len, 0);
         story_content_apply(content, secondary->records.bytes, secondary->records.len,
                             message->body.snapshot.as_of.index);
-    } else if (records.len > 0) {
-        memcpy(buffer_room(&secondary->records, records.len), records.at, records.len);
-        story_content_apply(content, records.at, records.len, 0);
+    } else {
+        story_secondary_stores(story, peer, records);
     }
 }
 
@@ -110,6 +140,8 @@ static void story_secondary_hears(struct story *story, enum story_peer peer,
     if (message->type != MESSAGE_SNAPSHOT || message->body.snapshot.session != secondary->session) {
         return;
     }
+    assert_true(message->body.snapshot.refusals <= secondary->refused_len);
+    secondary->refused_dealt = (uint32_t)message->body.snapshot.refusals;
     uint8_t kind = message->body.snapshot.kind;
     if (kind != SNAPSHOT_COMMIT && kind != SNAPSHOT_PROBE) {
         story_secondary_takes(story, peer, message);

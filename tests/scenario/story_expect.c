@@ -84,6 +84,21 @@ uint64_t expect_failed(struct story *story, enum story_peer client, uint64_t id)
     return story_take_answer(story, client, id, MESSAGE_OPERATION_FAILED)->at_ms;
 }
 
+static bool story_bytes_equal(struct bytes_view bytes, const char *text)
+{
+    return bytes.len == strlen(text) && (bytes.len == 0 || memcmp(bytes.at, text, bytes.len) == 0);
+}
+
+uint64_t expect_refused(struct story *story, enum story_peer client, uint64_t id,
+                        const char *reason)
+{
+    const struct story_seen *seen = story_take_answer(story, client, id, MESSAGE_OPERATION_FAILED);
+    bool is_right = seen->message.body.operation_failed.reason == FAIL_REFUSED &&
+                    story_bytes_equal(seen->message.body.operation_failed.text, reason);
+    story_require(story, is_right, seen, "refused: %s", reason);
+    return seen->at_ms;
+}
+
 uint64_t expect_rejected(struct story *story, enum story_peer client, uint64_t id,
                          enum reject_reason reason)
 {
@@ -92,11 +107,6 @@ uint64_t expect_rejected(struct story *story, enum story_peer client, uint64_t i
     story_require(story, seen->message.body.operation_rejected.reason == reason, seen, "\"%s\"",
                   message_reject_text((uint8_t)reason));
     return seen->at_ms;
-}
-
-static bool story_bytes_equal(struct bytes_view bytes, const char *text)
-{
-    return bytes.len == strlen(text) && (bytes.len == 0 || memcmp(bytes.at, text, bytes.len) == 0);
 }
 
 uint64_t expect_result(struct story *story, enum story_peer client, uint64_t id, const char *value)
@@ -114,6 +124,20 @@ void expect_get(struct story *story, enum story_peer client, const char *key, co
 {
     uint64_t id = story_get(story, client, key);
     expect_result(story, client, id, value);
+}
+
+void expect_persist_state(struct story *story, enum story_peer client, enum persist_state state,
+                          const char *error)
+{
+    struct message message = story_message(story, MESSAGE_STATUS, client);
+    message.body.request.request = story->requests[client]++;
+    story_deliver(story, client, &message);
+    const struct story_seen *seen =
+        story_take_answer(story, client, message.body.request.request, MESSAGE_STATUS_RESULT);
+    bool is_right = seen->message.body.status_result.persist_state == state &&
+                    story_bytes_equal(seen->message.body.status_result.persist_error, error);
+    story_require(story, is_right, seen, "the persistence %s: %s",
+                  message_persist_state_name((uint8_t)state), error);
 }
 
 /* --- the store --- */
@@ -178,15 +202,36 @@ uint64_t expect_transfer_end(struct story *story, enum story_peer secondary, uin
     return story_take_snapshot(story, secondary, SNAPSHOT_END, seq, "")->at_ms;
 }
 
-uint64_t expect_snapshot_ack(struct story *story, uint64_t received, uint64_t durable)
+static const struct story_seen *story_take_ack(struct story *story, uint64_t received,
+                                               uint64_t durable, uint32_t refusals_len)
 {
     const struct story_seen *seen =
         story_take(story, PRIMARY, MESSAGE_SNAPSHOT_ACK, "a SnapshotAck");
     bool is_right = seen->message.body.snapshot_ack.session == story->primary.session &&
                     seen->message.body.snapshot_ack.received == received &&
-                    seen->message.body.snapshot_ack.durable == durable;
-    story_require(story, is_right, seen, "SnapshotAck received=%" PRIu64 " durable=%" PRIu64,
-                  received, durable);
+                    seen->message.body.snapshot_ack.durable == durable &&
+                    seen->message.body.snapshot_ack.refusals_len == refusals_len;
+    story_require(story, is_right, seen,
+                  "SnapshotAck received=%" PRIu64 " durable=%" PRIu64 " refusals=%" PRIu32,
+                  received, durable, refusals_len);
+    return seen;
+}
+
+uint64_t expect_snapshot_ack(struct story *story, uint64_t received, uint64_t durable)
+{
+    return story_take_ack(story, received, durable, 0)->at_ms;
+}
+
+uint64_t expect_snapshot_ack_refusing(struct story *story, uint64_t received, uint64_t durable,
+                                      uint64_t index, const char *reason)
+{
+    const struct story_seen *seen = story_take_ack(story, received, durable, 1);
+    struct bytes_view bytes = seen->message.body.snapshot_ack.refusals;
+    struct bytes_reader reader = bytes_reader_init(bytes.at, bytes.len);
+    struct message_refusal refusal;
+    assert_true(message_read_refusal(&reader, &refusal));
+    bool is_right = refusal.index == index && story_bytes_equal(refusal.text, reason);
+    story_require(story, is_right, seen, "refused=%" PRIu64 ": %s", index, reason);
     return seen->at_ms;
 }
 

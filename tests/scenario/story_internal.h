@@ -13,6 +13,7 @@
 #define STORY_PAIRS_MAX      64u
 #define STORY_TEXT_MAX       512u
 #define STORY_SNAPSHOTS_MAX  64u
+#define STORY_REFUSALS_MAX   8u    /* of one secondary */
 #define STORY_REACTIONS_MAX  1000u /* of prompt peers to one event: more is a loop */
 #define STORY_TICKS_IN_A_ROW 4u    /* at one time: more is a busy loop */
 
@@ -48,6 +49,11 @@ struct story_secondary {
     bool cut;
     bool owes;             /* something arrived that wants an answer */
     struct buffer records; /* all that came in Records in this session */
+    const char *refuses;   /* the record "k=v" that its store refuses; NULL: none */
+    const char *reason;
+    uint64_t refused[STORY_REFUSALS_MAX]; /* indexes of those that it has refused */
+    uint32_t refused_len;
+    uint32_t refused_dealt; /* so many of them are dealt with */
 };
 
 struct story_store {
@@ -69,6 +75,7 @@ struct story_primary {
     uint64_t session;
     uint64_t index;
     uint64_t committed;
+    uint64_t dealt; /* refusals */
 };
 
 struct story {
@@ -115,7 +122,7 @@ uint64_t story_peer_node(enum story_peer peer);
 void story_link_up(struct story *story, uint64_t link);
 struct bytes_view story_text(const char *text);
 
-/* --- story_peers.c: without the end of the turn --- */
+/* --- story_store.c and story_peers.c: without the end of the turn --- */
 
 void story_store_answers(struct story *story, uint64_t batch, bool stored, const char *reason);
 void story_secondary_acks(struct story *story, enum story_peer secondary, uint64_t session,
@@ -132,6 +139,9 @@ void story_take_effects(struct story *story);
 
 /* What prompt peers do about it. */
 void story_react(struct story *story);
+
+/* True when the record is "k=v" of the text. */
+bool story_record_is(const struct kv_record *record, const char *text);
 
 /* Applies those of the encoded records whose index is above `after`. */
 void story_content_apply(struct story_content *content, const void *bytes, size_t len,

@@ -1,4 +1,4 @@
-/* What the scripted peers do: clients, the store, secondaries, the arbiter, a primary. */
+/* What the scripted peers do: clients, secondaries, the arbiter, a primary. */
 #include "story_internal.h"
 
 #include "base/alloc.h"
@@ -150,82 +150,30 @@ void story_client_goes(struct story *story, enum story_peer client)
     story_step(story, &event);
 }
 
-/* --- the store --- */
-
-void story_store_prompt(struct story *story, bool prompt)
-{
-    story->store.prompt = prompt;
-    story_react(story);
-}
-
-uint64_t story_batch(const struct story *story)
-{
-    return story->store.batch;
-}
-
-bool story_batch_in_flight(const struct story *story)
-{
-    return story->store.in_flight;
-}
-
-struct kv_position story_batch_position(const struct story *story)
-{
-    return story->store.position;
-}
-
-/* What was borrowed for the batch has stayed as it was. */
-static void story_check_slices(struct story *story)
-{
-    const struct story_store *store = &story->store;
-    size_t at = 0;
-    for (uint32_t i = 0; i < store->slices_len; i++) {
-        if (memcmp(store->bytes + at, store->slices[i].bytes, store->slices[i].len) != 0) {
-            story_fail(story, "the bytes of a batch in flight have changed");
-        }
-        at += store->slices[i].len;
-    }
-}
-
-void story_store_answers(struct story *story, uint64_t batch, bool stored, const char *reason)
-{
-    struct story_store *store = &story->store;
-    if (store->in_flight && batch == store->batch) {
-        story_check_slices(story);
-        store->in_flight = false;
-        if (stored && store->len > 0) {
-            story_content_apply(&story->content[STORE], store->bytes, store->len, 0);
-        }
-    }
-    struct event event = {.kind = stored ? EVENT_PERSISTED : EVENT_PERSIST_FAILED,
-                          .now_ms = story->now_ms};
-    event.as.persist.batch = batch;
-    event.as.persist.status = stored ? KV_OK : KV_E_IO;
-    event.as.persist.error = reason;
-    story_trace(story, "node < store    %s batch=%llu", stored ? "Persisted" : "PersistFailed",
-                (unsigned long long)batch);
-    story_step_alone(story, &event);
-}
-
-void story_persisted(struct story *story)
-{
-    assert_true(story->store.in_flight);
-    story_persist_answer(story, story->store.batch, true);
-}
-
-void story_persist_fails(struct story *story, const char *reason)
-{
-    assert_true(story->store.in_flight);
-    story_store_answers(story, story->store.batch, false, reason);
-    story_turn_over(story);
-}
-
-void story_persist_answer(struct story *story, uint64_t batch, bool stored)
-{
-    story_store_answers(story, batch, stored, NULL);
-    story_turn_over(story);
-}
-
 /* --- secondaries --- */
+
+/* Those that the node has not dealt with. */
+static void story_tell_refusals(const struct story_secondary *secondary, struct buffer *bytes,
+                                struct message *ack)
+{
+    for (uint32_t i = secondary->refused_dealt; i < secondary->refused_len; i++) {
+        struct message_refusal refusal = {secondary->refused[i], story_text(secondary->reason)};
+        size_t size = message_refusal_size(&refusal);
+        struct bytes_writer writer = bytes_writer_init(buffer_room(bytes, size), size);
+        message_write_refusal(&writer, &refusal);
+        ack->body.snapshot_ack.refusals_len++;
+    }
+    ack->body.snapshot_ack.refusals_first = secondary->refused_dealt;
+    ack->body.snapshot_ack.refusals.at = bytes->bytes;
+    ack->body.snapshot_ack.refusals.len = bytes->len;
+}
+
+void story_secondary_refuses(struct story *story, enum story_peer secondary, const char *record,
+                             const char *reason)
+{
+    story->secondaries[secondary].refuses = record;
+    story->secondaries[secondary].reason = reason;
+}
 
 void story_secondary_acks(struct story *story, enum story_peer secondary, uint64_t session,
                           uint64_t received, uint64_t durable)
@@ -234,10 +182,14 @@ void story_secondary_acks(struct story *story, enum story_peer secondary, uint64
     message.body.snapshot_ack.session = session;
     message.body.snapshot_ack.received = received;
     message.body.snapshot_ack.durable = durable;
+    struct buffer refusals;
+    buffer_init(&refusals);
     if (session == story->secondaries[secondary].session) {
         story->secondaries[secondary].owes = false;
+        story_tell_refusals(&story->secondaries[secondary], &refusals, &message);
     }
     story_deliver_alone(story, secondary, story->secondaries[secondary].link, &message);
+    buffer_close(&refusals);
 }
 
 void story_secondary_prompt(struct story *story, enum story_peer secondary, bool prompt)
@@ -338,6 +290,8 @@ void story_view_add(struct story *story, enum story_peer secondary)
     peer->session = member->joined;
     peer->expected = 0;
     peer->owes = false;
+    peer->refused_len = 0;
+    peer->refused_dealt = 0;
     buffer_close(&peer->records);
     buffer_init(&peer->records);
 }
@@ -513,10 +467,14 @@ void story_joined_secondary(struct story *story)
         story->view.primary = story_peer_node(PRIMARY);
         story->view.number++;
     }
+    if (view_find(&story->view, STORY_NODE) != NULL) {
+        story_view_drop(story, STORY_NODE);
+    }
     const struct member *member =
         story_view_put(story, STORY_NODE, story->incarnation, "node", MEMBER_CANDIDATE);
     story->primary.session = member->joined;
     story->primary.next = 0;
+    story->primary.dealt = 0;
     story->view.number++;
     story_tell(story, MESSAGE_JOINED_SECONDARY, ARBITER);
 }
@@ -624,6 +582,7 @@ void story_send(struct story *story, uint64_t seq)
     struct message *message = &story->primary.snapshots[seq];
     message->view = story->view.number;
     message->body.snapshot.committed = story->primary.committed;
+    message->body.snapshot.refusals = story->primary.dealt;
     story_deliver(story, PRIMARY, message);
 }
 
@@ -645,6 +604,7 @@ static void story_send_outside(struct story *story, uint8_t kind)
     message.body.snapshot.session = story->primary.session;
     message.body.snapshot.kind = kind;
     message.body.snapshot.committed = story->primary.committed;
+    message.body.snapshot.refusals = story->primary.dealt;
     story_deliver(story, PRIMARY, &message);
 }
 
@@ -657,4 +617,9 @@ void story_commits(struct story *story, uint64_t index)
 void story_probe(struct story *story)
 {
     story_send_outside(story, SNAPSHOT_PROBE);
+}
+
+void story_primary_deals(struct story *story, uint64_t refusals)
+{
+    story->primary.dealt = refusals;
 }

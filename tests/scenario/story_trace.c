@@ -75,6 +75,7 @@ static void story_snapshot_text(const struct message *message, char *text, size_
 static void story_client_text(const struct message *message, char *text, size_t size)
 {
     struct bytes_view value = message->body.operation.value;
+    bool is_refused;
     uint64_t id = message->body.request.request; /* the first member of all of these */
     switch (message->type) {
     case MESSAGE_INSERT:
@@ -93,8 +94,11 @@ static void story_client_text(const struct message *message, char *text, size_t 
                  message->body.operation_ack.position.index);
         break;
     case MESSAGE_OPERATION_FAILED:
-        snprintf(text, size, "id=%" PRIu64 " %s", id,
-                 message_fail_text(message->body.operation_failed.reason));
+        value = message->body.operation_failed.text;
+        is_refused = message->body.operation_failed.reason == FAIL_REFUSED && value.len > 0;
+        snprintf(text, size, "id=%" PRIu64 " %s%s%.*s", id,
+                 message_fail_text(message->body.operation_failed.reason), is_refused ? ": " : "",
+                 is_refused ? (int)value.len : 0, is_refused ? (const char *)value.at : "");
         break;
     case MESSAGE_OPERATION_REJECTED:
         snprintf(text, size, "id=%" PRIu64 " %s", id,
@@ -136,6 +140,19 @@ static const char *story_node_name(uint64_t node)
     return "a stranger";
 }
 
+static void story_ack_text(const struct message *message, char *text, size_t size)
+{
+    struct bytes_view bytes = message->body.snapshot_ack.refusals;
+    struct bytes_reader reader = bytes_reader_init(bytes.at, bytes.len);
+    struct message_refusal refusal;
+    size_t used =
+        (size_t)snprintf(text, size, "received=%" PRIu64 " durable=%" PRIu64,
+                         message->body.snapshot_ack.received, message->body.snapshot_ack.durable);
+    while (used < size && reader.left > 0 && message_read_refusal(&reader, &refusal)) {
+        used += (size_t)snprintf(text + used, size - used, " refused=%" PRIu64, refusal.index);
+    }
+}
+
 void story_message_text(const struct message *message, char *text, size_t size)
 {
     char body[STORY_TEXT_MAX / 2];
@@ -172,8 +189,7 @@ void story_message_text(const struct message *message, char *text, size_t size)
         story_snapshot_text(message, body, sizeof(body));
         break;
     case MESSAGE_SNAPSHOT_ACK:
-        snprintf(body, sizeof(body), "received=%" PRIu64 " durable=%" PRIu64,
-                 message->body.snapshot_ack.received, message->body.snapshot_ack.durable);
+        story_ack_text(message, body, sizeof(body));
         break;
     default:
         story_client_text(message, body, sizeof(body));

@@ -84,7 +84,8 @@ static bool answer_fits(uint8_t request, uint8_t answer)
     case MESSAGE_LOCATE:
         return answer == MESSAGE_LOCATED || answer == MESSAGE_OPERATION_REJECTED;
     case MESSAGE_LEAVE:
-        return answer == MESSAGE_OPERATION_ACK || answer == MESSAGE_OPERATION_REJECTED;
+        return answer == MESSAGE_OPERATION_ACK || answer == MESSAGE_OPERATION_FAILED ||
+               answer == MESSAGE_OPERATION_REJECTED;
     default:
         return false;
     }
@@ -95,7 +96,7 @@ static void check_failed(struct world *world, const struct machine *machine,
 {
     const struct operation *op = &world->ops[pending->op];
     uint64_t now_ms = world->now_us / 1000 + machine->clock_ms;
-    if (message->body.operation_failed.reason == FAIL_TIMEOUT &&
+    if (is_update(op->type) && message->body.operation_failed.reason == FAIL_TIMEOUT &&
         now_ms < pending->received_ms + timeout_ms(world, op)) {
         world_fail(world, "G9 one answer", "%s fails request %" PRIu64 " after %" PRIu64 " ms",
                    machine->name, op->request, now_ms - pending->received_ms);

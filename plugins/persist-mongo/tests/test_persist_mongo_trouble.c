@@ -378,7 +378,7 @@ static void test_a_server_that_is_away(void **state)
     kit_create(&store, &host, KV_OK, settings);
     uint64_t begin_ms = kit_now_ms();
     int32_t status = kit_open(&store);
-    assert_int_equal(status, KV_E_IO);
+    assert_int_equal(status, KV_E_RETRY);
     assert_true(kit_now_ms() - begin_ms < 20000);
     assert_non_null(strstr(host.log, "127.0.0.1"));
     kit_destroy(&store);

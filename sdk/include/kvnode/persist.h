@@ -73,7 +73,9 @@ struct kv_persist_ops {
 
     /* Opens the store, creating an empty one where there is none, and recovers it.
      * *ret_position: the position given with the last batch that is completely there.
-     * KV_E_CORRUPT: damage that is more than a torn last write; the node does not start on it. */
+     * KV_E_CORRUPT: damage that is more than a torn last write; the node does not start on it.
+     * KV_E_RETRY: not now (a server is away); the node tries again, later and later. Any other
+     * failure of the first open() ends the node. */
     int32_t (*open)(void *self, struct kv_position *ret_position);
 
     /* With KV_PERSIST_LOAD, else NULL: emits the content. The last record emitted for a key is its
