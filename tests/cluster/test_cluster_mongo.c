@@ -70,37 +70,55 @@ static void test_moved_from_file_to_mongodb(void **state)
     rig_pass(rig);
 }
 
-/* A server of its own, whose process stands still: the secondary is taken out and says why, the
- * writers go on, and it comes back by itself. */
-static void test_a_server_that_stands_still(void **state)
+/* Starts a server of the test's own, as rig->other; port 0: a free one. Returns its port; 0: the
+ * server is one that was given, there is no other. */
+static int mongo_start_server(struct rig *rig, int port)
 {
-    struct rig *rig = *state;
     const char *run = getenv("KV_MONGO_RUN");
     char command[1400];
-    char settings[1024];
-    int port = 0;
     if (run == NULL) {
         print_message("SKIPPED: the server was given with KV_MONGO_URI, it cannot be stopped\n");
-        rig_pass(rig);
-        skip();
+        return 0;
     }
-    snprintf(command, sizeof(command), "exec %s '%s/mongo' 0", run, rig->folder);
+    snprintf(command, sizeof(command), "exec %s '%s/mongo' %d", run, rig->folder, port);
     const char *const argv[] = {"/bin/sh", "-c", command, NULL};
     proc_start(&rig->other, rig->folder, "mongo-server", NULL, argv);
     uint64_t end_ms = proc_now_ms() + PROC_DEADLINE_MS;
-    while (port == 0) {
+    for (int ready = 0; ready == 0;) {
         char *out = proc_read_file(rig->other.out, NULL);
-        sscanf(out, "ready %d", &port);
+        if (sscanf(out, "ready %d", &port) == 1) {
+            ready = 1;
+        }
         free(out);
         assert_true(proc_now_ms() < end_ms);
         proc_pause();
     }
+    return port;
+}
+
+/* n2 on a server at that port. The text lives until the next call. */
+static struct rig_node *mongo_add_at_port(struct rig *rig, int port)
+{
+    static char settings[512];
     snprintf(settings, sizeof(settings),
              RIG_SETTINGS "persistence = { plugin = \"persist-mongo\"; timeout_ms = 500; "
                           "uri = \"mongodb://127.0.0.1:%d\"; };\n",
              port);
+    return rig_add(rig, "n2", RIG_REPLICA, settings);
+}
+
+/* A server whose process stands still: the secondary is taken out and says why, the writers go on,
+ * and it comes back by itself. */
+static void test_a_server_that_stands_still(void **state)
+{
+    struct rig *rig = *state;
+    int port = mongo_start_server(rig, 0);
+    if (port == 0) {
+        rig_pass(rig);
+        skip();
+    }
     rig_start(rig_add(rig, "n1", RIG_ARBITER | RIG_REPLICA, NULL));
-    struct rig_node *node = rig_add(rig, "n2", RIG_REPLICA, settings);
+    struct rig_node *node = mongo_add_at_port(rig, port);
     rig_start(node);
     state_wait_in_sync(rig, 2);
     KVCTL_EXPECT(rig, 0, "put", "before", "1");
@@ -117,6 +135,33 @@ static void test_a_server_that_stands_still(void **state)
     rig_pass(rig);
 }
 
+/* A node that is there before its server waits for it, and can be stopped meanwhile. */
+static void test_a_server_that_comes_later(void **state)
+{
+    struct rig *rig = *state;
+    int port = rig_free_port();
+    if (getenv("KV_MONGO_RUN") == NULL) {
+        print_message("SKIPPED: the server was given with KV_MONGO_URI\n");
+        rig_pass(rig);
+        skip();
+    }
+    rig_start(rig_add(rig, "n1", RIG_ARBITER | RIG_REPLICA, NULL));
+    struct rig_node *node = mongo_add_at_port(rig, port);
+    rig_launch(node);
+    rig_wait_log(node, "store-failing");
+    proc_signal(&node->proc, SIGTERM);
+    assert_int_equal(proc_wait(&node->proc, PROC_DEADLINE_MS), 0);
+    rig_launch(node);
+    rig_wait_log(node, "store-failing");
+    assert_int_equal(mongo_start_server(rig, port), port);
+    free(rig_wait_ready(node));
+    KVCTL_EXPECT(rig, 0, "put", "key", "value");
+    state_wait_agree(rig, 2);
+    rig_stop(node);
+    proc_kill(&rig->other);
+    rig_pass(rig);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -125,6 +170,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_mongodb_at_the_primary, rig_setup, rig_teardown),
         cmocka_unit_test_setup_teardown(test_moved_from_file_to_mongodb, rig_setup, rig_teardown),
         cmocka_unit_test_setup_teardown(test_a_server_that_stands_still, rig_setup, rig_teardown),
+        cmocka_unit_test_setup_teardown(test_a_server_that_comes_later, rig_setup, rig_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

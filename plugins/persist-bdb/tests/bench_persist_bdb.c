@@ -9,13 +9,13 @@
  * plugin; each round gives a ratio to either.
  */
 #include "../store.h"
+#include "bench.h"
 #include "kit.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 
 #define ROUNDS        21u
 #define BATCH_LEN_MAX 4096u
@@ -33,28 +33,6 @@ static struct kv_record bench_records[BATCH_LEN_MAX];
 static uint32_t bench_results[BATCH_LEN_MAX];
 static char bench_keys[BATCH_LEN_MAX][KEY_LEN + 1];
 static char bench_value[HEADER_LEN + VALUE_LEN];
-
-static double bench_now(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
-}
-
-static int bench_compare(const void *left, const void *right)
-{
-    double a = *(const double *)left;
-    double b = *(const double *)right;
-    return (a > b) - (a < b);
-}
-
-static void bench_require(int fine, const char *what)
-{
-    if (!fine) {
-        fprintf(stderr, "%s failed\n", what);
-        exit(1);
-    }
-}
 
 /* Keys all over the range, the same ones for both. */
 static void bench_fill(uint32_t count, uint64_t batch)

@@ -5,7 +5,7 @@
  */
 #include "../store.h"
 #include "base/rand.h"
-#include "kit.h"
+#include "fixture.h"
 
 #include <dirent.h>
 #include <setjmp.h>
@@ -23,13 +23,6 @@
 #define BATCHES   400u
 #define LOG_FIRST "log.0000000001"
 #define FLIPS     90u
-
-struct fixture {
-    struct kit_host host;
-    char path[KIT_PATH_LEN_MAX];  /* as it was left */
-    char trial[KIT_PATH_LEN_MAX]; /* a copy to damage */
-    struct kit_store store;
-};
 
 static const struct kit_options damage_options = {"never", "1048576", "262144", "67108864"};
 
@@ -61,27 +54,6 @@ static void make_closed(struct fixture *fixture, uint64_t batches)
         assert_int_equal(kit_apply(&store, SEED, i), KV_OK);
     }
     kit_close(&store);
-}
-
-static int set_up(void **state)
-{
-    struct fixture *fixture = calloc(1, sizeof(*fixture));
-    kit_host_init(&fixture->host);
-    kit_folder_make(fixture->path);
-    kit_folder_make(fixture->trial);
-    *state = fixture;
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    struct fixture *fixture = *state;
-    kit_close(&fixture->store);
-    kit_folder_remove(fixture->path);
-    kit_folder_remove(fixture->trial);
-    kit_host_close(&fixture->host);
-    free(fixture);
-    return 0;
 }
 
 static int32_t try_open(struct fixture *fixture)
@@ -478,19 +450,18 @@ __attribute__((visibility("default"))) const char *__lsan_default_suppressions(v
 
 int main(void)
 {
-#define TEST(function) cmocka_unit_test_setup_teardown(function, set_up, tear_down)
     const struct CMUnitTest tests[] = {
-        TEST(test_flip_data),
-        TEST(test_flip_state),
-        TEST(test_flip_log),
-        TEST(test_flip_log_closed),
-        TEST(test_damage_is_remembered),
-        TEST(test_torn_tail),
-        TEST(test_missing_files),
-        TEST(test_mixed_files),
-        TEST(test_format),
-        TEST(test_interrupted_creation),
-        TEST(test_full_disk),
+        FIXTURE_TEST(test_flip_data),
+        FIXTURE_TEST(test_flip_state),
+        FIXTURE_TEST(test_flip_log),
+        FIXTURE_TEST(test_flip_log_closed),
+        FIXTURE_TEST(test_damage_is_remembered),
+        FIXTURE_TEST(test_torn_tail),
+        FIXTURE_TEST(test_missing_files),
+        FIXTURE_TEST(test_mixed_files),
+        FIXTURE_TEST(test_format),
+        FIXTURE_TEST(test_interrupted_creation),
+        FIXTURE_TEST(test_full_disk),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -8,14 +8,14 @@
  */
 #include "../format.h"
 #include "../store.h"
-#include "kit.h"
+#include "bench.h"
+#include "file_kit.h"
 
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #define ROUNDS        7u
@@ -31,28 +31,6 @@ static uint32_t bench_results[BATCH_LEN_MAX];
 static char bench_keys[BATCH_LEN_MAX][KEY_LEN + 1];
 static char bench_value[VALUE_LEN];
 static uint8_t bench_zeros[CHUNK_LEN];
-
-static double bench_now(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
-}
-
-static int bench_compare(const void *left, const void *right)
-{
-    double a = *(const double *)left;
-    double b = *(const double *)right;
-    return (a > b) - (a < b);
-}
-
-static void bench_require(int fine, const char *what)
-{
-    if (!fine) {
-        perror(what);
-        exit(1);
-    }
-}
 
 static void bench_fill(uint32_t count, uint64_t first_key)
 {
@@ -198,7 +176,7 @@ static void bench_compaction(struct kit_host *host, const char *folder, const ch
         times[i] = bench_now() - before;
     }
     double seconds = bench_now() - start;
-    uint64_t done = kit_wait_compacted(&store);
+    uint64_t done = file_kit_wait_compacted(&store);
     qsort(times, BATCHES, sizeof(double), bench_compare);
     printf("%llu compactions: %.0f batches/s of %d, apply ms: median %.2f, 99 %% %.2f, most %.2f; "
            "%.1f MB on disk\n",

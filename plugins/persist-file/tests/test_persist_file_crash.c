@@ -9,7 +9,7 @@
 #include "../format.h"
 #include "base/rand.h"
 #include "fault.h"
-#include "kit.h"
+#include "file_kit.h"
 
 #include <fcntl.h>
 #include <setjmp.h>
@@ -53,7 +53,7 @@ static _Noreturn void child_run(const char *path, int pipe_fd, const struct faul
             _exit(CHILD_FAILED);
         }
         if (i % 12 == 0) {
-            (void)kit_wait_compacted(&store);
+            (void)file_kit_wait_compacted(&store);
         }
     }
     kit_close(&store);

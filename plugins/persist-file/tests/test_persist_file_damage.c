@@ -2,7 +2,7 @@
  */
 #include "../folder.h"
 #include "../format.h"
-#include "kit.h"
+#include "file_kit.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -14,34 +14,6 @@
 
 #define SEED 21u
 
-struct fixture {
-    struct kit_host host;
-    char path[KIT_PATH_LEN_MAX];   /* the undamaged store */
-    char broken[KIT_PATH_LEN_MAX]; /* the copy that is damaged */
-    struct kit_store store;
-};
-
-static int set_up(void **state)
-{
-    struct fixture *fixture = calloc(1, sizeof(*fixture));
-    kit_host_init(&fixture->host);
-    kit_folder_make(fixture->path);
-    kit_folder_make(fixture->broken);
-    *state = fixture;
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    struct fixture *fixture = *state;
-    kit_close(&fixture->store);
-    kit_folder_remove(fixture->path);
-    kit_folder_remove(fixture->broken);
-    kit_host_close(&fixture->host);
-    free(fixture);
-    return 0;
-}
-
 static const struct kit_options one_file = {"always", "1048576", "1048576", "0"};
 static const struct kit_options many_files = {"always", "1048576", "4096", "0"};
 
@@ -52,7 +24,7 @@ static void make(struct fixture *fixture, const struct kit_options *options, uin
     for (uint64_t i = fixture->store.position.index + 1; i <= count; i++) {
         assert_int_equal(kit_apply(&fixture->store, SEED, i), KV_OK);
     }
-    (void)kit_wait_compacted(&fixture->store);
+    (void)file_kit_wait_compacted(&fixture->store);
     kit_close(&fixture->store);
 }
 
@@ -61,13 +33,13 @@ static void expect_content(struct fixture *fixture, const struct kit_options *op
                            uint64_t count)
 {
     struct kit_store *store = &fixture->store;
-    assert_int_equal(kit_open(store, &fixture->host, fixture->broken, options), KV_OK);
+    assert_int_equal(kit_open(store, &fixture->host, fixture->trial, options), KV_OK);
     assert_int_equal(store->position.index, count);
     assert_true(kit_holds(store, SEED, count));
     assert_int_equal(kit_apply(store, SEED, count + 1), KV_OK);
     kit_close(store);
     kit_host_clear(&fixture->host);
-    assert_int_equal(kit_open(store, &fixture->host, fixture->broken, options), KV_OK);
+    assert_int_equal(kit_open(store, &fixture->host, fixture->trial, options), KV_OK);
     assert_int_equal(store->position.index, count + 1);
     assert_true(kit_holds(store, SEED, count + 1));
     assert_int_equal(fixture->host.errors + fixture->host.warnings, 0);
@@ -80,22 +52,21 @@ static void expect_refusal(struct fixture *fixture, const char *name, const char
 {
     size_t before_len = 0;
     size_t after_len = 0;
-    uint32_t files = kit_folder_files(fixture->broken);
-    uint8_t *before = kit_file_read(fixture->broken, name, &before_len);
+    uint32_t files = kit_folder_files(fixture->trial);
+    uint8_t *before = kit_file_read(fixture->trial, name, &before_len);
     kit_host_clear(&fixture->host);
-    assert_int_equal(kit_open(&fixture->store, &fixture->host, fixture->broken, NULL),
-                     KV_E_CORRUPT);
+    assert_int_equal(kit_open(&fixture->store, &fixture->host, fixture->trial, NULL), KV_E_CORRUPT);
     assert_null(fixture->store.self);
     assert_true(kit_host_has(&fixture->host, name));
     assert_true(kit_host_has(&fixture->host, "damaged at offset"));
     assert_true(kit_host_has(&fixture->host, text));
-    uint8_t *after = kit_file_read(fixture->broken, name, &after_len);
+    uint8_t *after = kit_file_read(fixture->trial, name, &after_len);
     assert_int_equal(before_len, after_len);
     if (before != NULL) {
         assert_memory_equal(before, after, before_len);
     }
     /* The lock may be new, nothing else. */
-    assert_in_range(kit_folder_files(fixture->broken), files, files + 1);
+    assert_in_range(kit_folder_files(fixture->trial), files, files + 1);
     free(before);
     free(after);
 }
@@ -126,19 +97,19 @@ static void test_torn_at_every_byte(void **state)
     uint8_t *padded = calloc(1, len + 4096);
     for (size_t cut = last; cut < len; cut++) {
         kit_host_clear(&fixture->host);
-        kit_file_write(fixture->broken, first, bytes, cut);
+        kit_file_write(fixture->trial, first, bytes, cut);
         expect_content(fixture, &one_file, 5);
         memcpy(padded, bytes, cut);
         memset(padded + cut, 0, len + 4096 - cut);
         /* Zeros that happen to be right complete the batch. */
         if (cut % 3 == 0 && memcmp(padded, bytes, len) != 0) {
-            kit_file_write(fixture->broken, first, padded, len + 4096);
+            kit_file_write(fixture->trial, first, padded, len + 4096);
             expect_content(fixture, &one_file, 5);
         }
     }
     kit_host_clear(&fixture->host);
-    kit_file_write(fixture->broken, first, bytes, len - 1);
-    assert_int_equal(kit_open(&fixture->store, &fixture->host, fixture->broken, &one_file), KV_OK);
+    kit_file_write(fixture->trial, first, bytes, len - 1);
+    assert_int_equal(kit_open(&fixture->store, &fixture->host, fixture->trial, &one_file), KV_OK);
     assert_int_equal(fixture->host.warnings, 1);
     assert_true(kit_host_has(&fixture->host, "torn tail of segment-000000000001 cut off"));
     char text[64];
@@ -159,12 +130,12 @@ static void test_every_bit_of_one_segment(void **state)
     size_t last = batch_offset(bytes, 4);
     for (size_t bit = 0; bit < len * 8; bit += bit % 64 < 8 ? 1 : 3) {
         bytes[bit / 8] ^= (uint8_t)(1u << (bit % 8));
-        kit_file_write(fixture->broken, first, bytes, len);
+        kit_file_write(fixture->trial, first, bytes, len);
         if (bit / 8 < last) {
             expect_refusal(fixture, first, "");
         } else {
             struct kit_store *store = &fixture->store;
-            assert_int_equal(kit_open(store, &fixture->host, fixture->broken, &one_file), KV_OK);
+            assert_int_equal(kit_open(store, &fixture->host, fixture->trial, &one_file), KV_OK);
             assert_int_equal(store->position.index, 3);
             assert_true(kit_holds(store, SEED, 3));
             assert_int_equal(fixture->host.warnings, 1);
@@ -197,10 +168,10 @@ static void test_bits_of_all_files(void **state)
             bases += kind == FORMAT_FILE_BASE;
             for (size_t at = 0; at < len; at += 1 + at % 11) {
                 bytes[at] ^= (uint8_t)(1u << (at % 8));
-                kit_folder_copy(fixture->path, fixture->broken);
-                kit_file_write(fixture->broken, name, bytes, len);
+                kit_folder_copy(fixture->path, fixture->trial);
+                kit_file_write(fixture->trial, name, bytes, len);
                 int32_t status =
-                    kit_open(&fixture->store, &fixture->host, fixture->broken, &many_files);
+                    kit_open(&fixture->store, &fixture->host, fixture->trial, &many_files);
                 if (status == KV_OK) {
                     uint64_t index = fixture->store.position.index;
                     assert_true(index == 57 || index == 58);
@@ -228,7 +199,7 @@ static void make_segments(struct fixture *fixture)
 {
     make(fixture, &many_files, 60);
     assert_true(kit_file_exists(fixture->path, "segment-000000000003"));
-    kit_folder_copy(fixture->path, fixture->broken);
+    kit_folder_copy(fixture->path, fixture->trial);
 }
 
 static void test_missing_files(void **state)
@@ -240,8 +211,8 @@ static void test_missing_files(void **state)
     for (uint64_t i = 1; i <= segments; i++) {
         char name[FOLDER_NAME_LEN_MAX];
         folder_name(FORMAT_FILE_SEGMENT, i, name);
-        kit_folder_copy(fixture->path, fixture->broken);
-        (void)snprintf(path, sizeof(path), "%s/%s", fixture->broken, name);
+        kit_folder_copy(fixture->path, fixture->trial);
+        (void)snprintf(path, sizeof(path), "%s/%s", fixture->trial, name);
         assert_int_equal(unlink(path), 0);
         /* The last one is missed by the seal of the one before. */
         folder_name(FORMAT_FILE_SEGMENT, i == segments ? i - 1 : i, name);
@@ -257,13 +228,13 @@ static void test_missing_files(void **state)
         assert_true(base < 40);
         folder_name(FORMAT_FILE_BASE, base, name);
     }
-    kit_folder_copy(fixture->path, fixture->broken);
-    (void)snprintf(path, sizeof(path), "%s/%s", fixture->broken, name);
+    kit_folder_copy(fixture->path, fixture->trial);
+    (void)snprintf(path, sizeof(path), "%s/%s", fixture->trial, name);
     assert_int_equal(unlink(path), 0);
     expect_refusal(fixture, first, "missing");
     folder_name(FORMAT_FILE_SEGMENT, base, name);
-    kit_folder_copy(fixture->path, fixture->broken);
-    (void)snprintf(path, sizeof(path), "%s/%s", fixture->broken, name);
+    kit_folder_copy(fixture->path, fixture->trial);
+    (void)snprintf(path, sizeof(path), "%s/%s", fixture->trial, name);
     assert_int_equal(unlink(path), 0);
     expect_refusal(fixture, name, "missing");
 }
@@ -279,25 +250,25 @@ static void test_short_and_foreign_files(void **state)
     uint8_t *other = kit_file_read(fixture->path, first, &other_len);
     /* Shorter, longer, without its seal, empty, another segment under this name. */
     for (size_t cut = 0; cut < len; cut += cut < 130 ? 1 : 61) {
-        kit_file_write(fixture->broken, second, bytes, cut);
+        kit_file_write(fixture->trial, second, bytes, cut);
         expect_refusal(fixture, second, "");
     }
-    kit_file_write(fixture->broken, second, bytes, len - FORMAT_BATCH_HEADER_LEN);
+    kit_file_write(fixture->trial, second, bytes, len - FORMAT_BATCH_HEADER_LEN);
     expect_refusal(fixture, second, "end of the file");
     uint8_t *longer = calloc(1, len + 100);
     memcpy(longer, bytes, len);
-    kit_file_write(fixture->broken, second, longer, len + 100);
+    kit_file_write(fixture->trial, second, longer, len + 100);
     expect_refusal(fixture, second, "bytes after its seal");
-    kit_file_write(fixture->broken, second, other, other_len);
+    kit_file_write(fixture->trial, second, other, other_len);
     expect_refusal(fixture, second, "another file name");
-    kit_file_write(fixture->broken, second, "SQLite format 3", 15);
+    kit_file_write(fixture->trial, second, "SQLite format 3", 15);
     expect_refusal(fixture, second, "too short");
     memset(longer, 'x', len);
-    kit_file_write(fixture->broken, second, longer, len);
+    kit_file_write(fixture->trial, second, longer, len);
     expect_refusal(fixture, second, "wrong magic");
     memcpy(longer, bytes, len);
     longer[8] = 2;
-    kit_file_write(fixture->broken, second, longer, len);
+    kit_file_write(fixture->trial, second, longer, len);
     expect_refusal(fixture, second, "version not supported");
     free(longer);
     free(other);
@@ -314,7 +285,7 @@ static void test_file_of_another_store(void **state)
     uint8_t *bytes = kit_file_read(fixture->path, second, &len);
     kit_folder_remove(fixture->path);
     make_segments(fixture);
-    kit_file_write(fixture->broken, second, bytes, len);
+    kit_file_write(fixture->trial, second, bytes, len);
     expect_refusal(fixture, second, "another store");
     free(bytes);
 }
@@ -341,7 +312,7 @@ static void test_torn_with_own_image_as_value(void **state)
     kit_close(&fixture->store);
     uint8_t *bytes = kit_file_read(fixture->path, first, &len);
     for (size_t cut = image_len + 1; cut < len; cut += 13) {
-        kit_file_write(fixture->broken, first, bytes, cut);
+        kit_file_write(fixture->trial, first, bytes, cut);
         expect_content(fixture, &one_file, 5);
     }
     free(bytes);
@@ -359,14 +330,14 @@ static void test_leftovers(void **state)
     kit_file_write(fixture->path, "base-000000000001", "left over", 9);
     kit_file_write(fixture->path, "notes.txt", "mine", 4);
     kit_file_write(fixture->path, "segment-7", "mine", 4);
-    kit_folder_copy(fixture->path, fixture->broken);
+    kit_folder_copy(fixture->path, fixture->trial);
     expect_content(fixture, &one_file, 40);
-    assert_false(kit_file_exists(fixture->broken, "segment.tmp"));
-    assert_false(kit_file_exists(fixture->broken, "base.tmp"));
-    assert_false(kit_file_exists(fixture->broken, first));
-    assert_false(kit_file_exists(fixture->broken, "base-000000000001"));
-    assert_true(kit_file_exists(fixture->broken, "notes.txt"));
-    assert_true(kit_file_exists(fixture->broken, "segment-7"));
+    assert_false(kit_file_exists(fixture->trial, "segment.tmp"));
+    assert_false(kit_file_exists(fixture->trial, "base.tmp"));
+    assert_false(kit_file_exists(fixture->trial, first));
+    assert_false(kit_file_exists(fixture->trial, "base-000000000001"));
+    assert_true(kit_file_exists(fixture->trial, "notes.txt"));
+    assert_true(kit_file_exists(fixture->trial, "segment-7"));
 }
 
 /* A crash in the middle of a roll-over: segment 2 is there and empty, segment 1 has no seal yet, a
@@ -395,17 +366,17 @@ static void test_unfinished_roll_over(void **state)
                      len + FORMAT_BATCH_HEADER_LEN + 1000};
     for (size_t i = 0; i < sizeof(lens) / sizeof(lens[0]); i++) {
         kit_host_clear(&fixture->host);
-        kit_file_write(fixture->broken, first, sealed, lens[i]);
-        kit_file_write(fixture->broken, second, header, FORMAT_FILE_HEADER_LEN);
+        kit_file_write(fixture->trial, first, sealed, lens[i]);
+        kit_file_write(fixture->trial, second, header, FORMAT_FILE_HEADER_LEN);
         expect_content(fixture, &one_file, 5);
     }
     /* Not empty, or not the next: no roll-over leaves that. */
-    kit_file_write(fixture->broken, first, bytes, len);
-    kit_file_write(fixture->broken, second, header, FORMAT_FILE_HEADER_LEN + 1);
+    kit_file_write(fixture->trial, first, bytes, len);
+    kit_file_write(fixture->trial, second, header, FORMAT_FILE_HEADER_LEN + 1);
     expect_refusal(fixture, first, "end of the file");
     file.first_sequence++;
     (void)format_file_encode(host, &file, header);
-    kit_file_write(fixture->broken, second, header, FORMAT_FILE_HEADER_LEN);
+    kit_file_write(fixture->trial, second, header, FORMAT_FILE_HEADER_LEN);
     expect_refusal(fixture, first, "end of the file");
     free(sealed);
     free(bytes);
@@ -429,30 +400,29 @@ static void test_well_summed_nonsense(void **state)
     memcpy(payload, &key_len, sizeof(key_len));
     batch.payload_crc = fixture->host.table.crc32c(&fixture->host, 0, payload, batch.payload_len);
     format_batch_encode(&fixture->host.table, &batch, salt, bytes + last);
-    kit_file_write(fixture->broken, first, bytes, len);
+    kit_file_write(fixture->trial, first, bytes, len);
     expect_refusal(fixture, first, "do not add up");
     /* A length that reaches beyond the file is no reason to allocate: it is a torn tail. */
     batch.payload_len = 1ull << 62;
     format_batch_encode(&fixture->host.table, &batch, salt, bytes + last);
-    kit_file_write(fixture->broken, first, bytes, len);
+    kit_file_write(fixture->trial, first, bytes, len);
     expect_content(fixture, &one_file, 1);
     free(bytes);
 }
 
 int main(void)
 {
-#define TEST(function) cmocka_unit_test_setup_teardown(function, set_up, tear_down)
     const struct CMUnitTest tests[] = {
-        TEST(test_torn_at_every_byte),
-        TEST(test_every_bit_of_one_segment),
-        TEST(test_bits_of_all_files),
-        TEST(test_missing_files),
-        TEST(test_short_and_foreign_files),
-        TEST(test_file_of_another_store),
-        TEST(test_torn_with_own_image_as_value),
-        TEST(test_leftovers),
-        TEST(test_unfinished_roll_over),
-        TEST(test_well_summed_nonsense),
+        FIXTURE_TEST(test_torn_at_every_byte),
+        FIXTURE_TEST(test_every_bit_of_one_segment),
+        FIXTURE_TEST(test_bits_of_all_files),
+        FIXTURE_TEST(test_missing_files),
+        FIXTURE_TEST(test_short_and_foreign_files),
+        FIXTURE_TEST(test_file_of_another_store),
+        FIXTURE_TEST(test_torn_with_own_image_as_value),
+        FIXTURE_TEST(test_leftovers),
+        FIXTURE_TEST(test_unfinished_roll_over),
+        FIXTURE_TEST(test_well_summed_nonsense),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -6,7 +6,7 @@
 #include "../store.h"
 #include "base/rand.h"
 #include "fault.h"
-#include "kit.h"
+#include "file_kit.h"
 
 #include <errno.h>
 #include <sched.h>
@@ -26,30 +26,10 @@
 #define BATCHES    30u
 #define POINTS_MAX 5000u
 
-struct fixture {
-    struct kit_host host;
-    char path[KIT_PATH_LEN_MAX];
-    struct kit_store store;
-};
-
-static int set_up(void **state)
-{
-    struct fixture *fixture = calloc(1, sizeof(*fixture));
-    kit_host_init(&fixture->host);
-    kit_folder_make(fixture->path);
-    *state = fixture;
-    return 0;
-}
-
 static int tear_down(void **state)
 {
-    struct fixture *fixture = *state;
     (void)fault_end();
-    kit_close(&fixture->store);
-    kit_folder_remove(fixture->path);
-    kit_host_close(&fixture->host);
-    free(fixture);
-    return 0;
+    return fixture_tear_down(state);
 }
 
 /* Opens as a node does: again and again. The fault may last for `tries` attempts. */
@@ -74,7 +54,7 @@ static void run_workload(struct fixture *fixture, int32_t expected, uint32_t tri
         for (; status == KV_OK && next <= BATCHES; next += status == KV_OK) {
             status = kit_apply(store, SEED, next);
             if (next % 10 == 0) {
-                (void)kit_wait_compacted(store);
+                (void)file_kit_wait_compacted(store);
             }
             if (status == KV_OK && next % 12 == 0) {
                 kit_close(store);
@@ -223,7 +203,7 @@ static void test_failed_write_may_be_repeated(void **state)
         }
         (void)fault_end();
         assert_int_equal(kit_apply(store, SEED, i), KV_OK);
-        (void)kit_wait_compacted(store);
+        (void)file_kit_wait_compacted(store);
     }
     kit_close(store);
     assert_int_equal(kit_open(store, &fixture->host, fixture->path, NULL), KV_OK);
@@ -321,19 +301,19 @@ static void test_failed_compaction_is_repeated(void **state)
     assert_int_equal(mkdir(path, 0700), 0);
     for (int i = 0; i < 100; i++) {
         assert_int_equal(kit_apply(store, SEED, ++batch), KV_OK);
-        assert_int_equal(kit_wait_compacted(store), 0);
+        assert_int_equal(file_kit_wait_compacted(store), 0);
     }
     struct compact *compact = &((struct store *)store->self)->compact;
     assert_int_equal(compact->failed, 1); /* the time for the next try has not come */
     assert_true(kit_host_has(&fixture->host, "compaction failed"));
     __atomic_fetch_add(&fixture->host.now_ms, 5000, __ATOMIC_RELAXED);
     assert_int_equal(kit_apply(store, SEED, ++batch), KV_OK);
-    assert_int_equal(kit_wait_compacted(store), 0);
+    assert_int_equal(file_kit_wait_compacted(store), 0);
     assert_int_equal(compact->failed, 2);
     assert_int_equal(rmdir(path), 0);
     __atomic_fetch_add(&fixture->host.now_ms, 10000, __ATOMIC_RELAXED);
     assert_int_equal(kit_apply(store, SEED, ++batch), KV_OK);
-    assert_int_equal(kit_wait_compacted(store), 1);
+    assert_int_equal(file_kit_wait_compacted(store), 1);
     assert_in_range(kit_folder_files(fixture->path), 2, 4);
     kit_close(store);
     assert_int_equal(kit_open(store, &fixture->host, fixture->path, NULL), KV_OK);
@@ -361,7 +341,7 @@ static void test_compaction_refuses_damage(void **state)
     for (uint64_t failed = 0; failed == 0;) {
         assert_in_range(batch, 0, 500);
         assert_int_equal(kit_apply(store, SEED, ++batch), KV_OK);
-        (void)kit_wait_compacted(store);
+        (void)file_kit_wait_compacted(store);
         failed = compact->failed;
     }
     assert_true(kit_host_has(&fixture->host, "segment-000000000001 is damaged at offset"));
@@ -397,7 +377,7 @@ static void test_failed_roll_over_is_harmless(void **state)
 
 int main(void)
 {
-#define TEST(function) cmocka_unit_test_setup_teardown(function, set_up, tear_down)
+#define TEST(function) cmocka_unit_test_setup_teardown(function, fixture_set_up, tear_down)
     const struct CMUnitTest tests[] = {
         TEST(test_each_call_fails_once),
         TEST(test_disk_full_for_a_while),

@@ -84,7 +84,7 @@ int main(void)
     mongoc_write_concern_set_w(concern, MONGOC_WRITE_CONCERN_W_MAJORITY);
     mongoc_write_concern_set_journal(concern, true);
     memset(bench_value, 'v', VALUE_LEN);
-    kit_host_init(&host, 0);
+    kit_host_init(&host);
     kit_create(&store, &host, KV_OK, settings);
     if (kit_open(&store) != KV_OK) {
         fprintf(stderr, "%s\n", host.log);

@@ -1,30 +1,18 @@
 /*
- * What the tests of persist-mongo share: a fake host that counts memory and keeps what is logged,
- * the plugin's operations behind short calls that check what comes back, a model of the content,
- * and a server of a test's own. The plugin is the shared object that a node would load.
+ * What the tests of persist-mongo share: the plugin's operations behind short calls that check what
+ * comes back, a model of the content, and a server of a test's own. The plugin is the shared object
+ * that a node would load.
  */
 #ifndef MONGO_TEST_KIT_H
 #define MONGO_TEST_KIT_H
+
+#include "kit_host.h"
 
 #include <kvnode/persist.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
-
-#define KIT_LOG_MAX 65536u
-
-struct kit_host {
-    struct kv_host table;
-    int64_t live;
-    char log[KIT_LOG_MAX]; /* all lines */
-    char reason[512];      /* last one given with reason() */
-    uint32_t reason_record;
-    uint32_t reasons;
-};
-
-/* size: of the table that the plugin sees; 0: all of it. */
-void kit_host_init(struct kit_host *host, uint32_t size);
 
 /* One instance of the plugin. */
 struct kit_store {

@@ -55,7 +55,7 @@ static bool trouble_begin(struct trouble *trouble)
     snprintf(setting, sizeof(setting), "uri=%s", trouble->server.uri);
     snprintf(collection, sizeof(collection), "collection=%s", kit_collection());
     const char *const settings[] = {setting, collection, "timeout_ms=700", NULL};
-    kit_host_init(&trouble->host, 0);
+    kit_host_init(&trouble->host);
     kit_create(&trouble->store, &trouble->host, KV_OK, settings);
     assert_int_equal(kit_open(&trouble->store), KV_OK);
     return true;
@@ -93,7 +93,7 @@ static void trouble_apply(struct trouble *trouble)
             break;
         }
         trouble->failures++;
-        trouble->host.log[0] = '\0';
+        kit_host_clear(&trouble->host);
         if (status == KV_E_IO) {
             kit_close(&trouble->store);
         }
@@ -344,7 +344,7 @@ static void test_connections_are_cut_in_the_middle_of_a_load(void **state)
     proxy.target_port = trouble.server.port;
     proxy.listener = proxy_socket(0, true, &proxy.port);
     snprintf(uri, sizeof(uri), "mongodb://127.0.0.1:%d", proxy.port);
-    kit_host_init(&trouble.host, 0);
+    kit_host_init(&trouble.host);
     assert_int_equal(pthread_create(&proxy.thread, NULL, proxy_run, &proxy), 0);
     char setting[96];
     char collection[96];
@@ -374,7 +374,7 @@ static void test_a_server_that_is_away(void **state)
     struct kit_store store;
     const char *const settings[] = {"uri=mongodb://127.0.0.1:9", "timeout_ms=300", NULL};
     (void)state;
-    kit_host_init(&host, 0);
+    kit_host_init(&host);
     kit_create(&store, &host, KV_OK, settings);
     uint64_t begin_ms = kit_now_ms();
     int32_t status = kit_open(&store);
@@ -400,10 +400,10 @@ static void test_credentials_are_never_logged(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof(uris) / sizeof(uris[0]); i++) {
         const char *const settings[] = {uris[i], "timeout_ms=200", NULL};
-        kit_host_init(&host, 0);
+        kit_host_init(&host);
         int32_t status = kit_try(&store, &host, settings);
         assert_true(status != KV_OK);
-        assert_int_equal(host.log[0], '1');
+        assert_true(host.errors > 0);
         if (strstr(host.log, "s3cret") != NULL || strstr(host.log, "somebody") != NULL) {
             fail_msg("%s: logs \"%s\"", uris[i], host.log);
         }

@@ -1,162 +1,29 @@
 #include "kit.h"
 
-#include "../store.h"
+#include "base/check.h"
 #include "base/crc32c.h"
 #include "base/rand.h"
 
 #include <dirent.h>
 #include <fcntl.h>
-#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
-
-extern const struct kv_plugin kv_plugin;
-
-#define KIT_REQUIRE(condition)                                                            \
-    do {                                                                                  \
-        if (!(condition)) {                                                               \
-            fprintf(stderr, "%s:%d: %s does not hold\n", __FILE__, __LINE__, #condition); \
-            abort();                                                                      \
-        }                                                                                 \
-    } while (0)
-
-static void host_log(void *ctx, uint32_t level, const char *text)
-{
-    struct kit_host *host = ctx;
-    pthread_mutex_lock(&host->lock);
-    host->errors += level == KV_LOG_ERROR;
-    host->warnings += level == KV_LOG_WARN;
-    size_t len = strlen(text);
-    if (host->log_len + len + 2 > sizeof(host->log)) {
-        host->log_len = 0;
-    }
-    if (len + 2 <= sizeof(host->log)) {
-        memcpy(host->log + host->log_len, text, len);
-        host->log_len += len;
-        host->log[host->log_len++] = '\n';
-    }
-    host->log[host->log_len] = '\0';
-    pthread_mutex_unlock(&host->lock);
-}
-
-static uint64_t host_now_ms(void *ctx)
-{
-    struct kit_host *host = ctx;
-    return __atomic_load_n(&host->now_ms, __ATOMIC_RELAXED);
-}
-
-static void host_count(struct kit_host *host, int64_t change)
-{
-    pthread_mutex_lock(&host->lock);
-    host->live += change;
-    host->live_most = host->live > host->live_most ? host->live : host->live_most;
-    pthread_mutex_unlock(&host->lock);
-}
-
-/* Counts an allocation; true when it is to fail. */
-static bool host_refuses(struct kit_host *host)
-{
-    pthread_mutex_lock(&host->lock);
-    uint64_t number = ++host->allocations;
-    bool refuse = host->fail_allocation != 0 &&
-                  (number == host->fail_allocation || number == host->fail_allocation + 1);
-    pthread_mutex_unlock(&host->lock);
-    return refuse;
-}
-
-static void *host_allocate(void *ctx, size_t size)
-{
-    if (host_refuses(ctx)) {
-        return NULL;
-    }
-    host_count(ctx, 1);
-    return malloc(size);
-}
-
-static void *host_resize(void *ctx, void *memory, size_t size)
-{
-    if (host_refuses(ctx)) {
-        return NULL;
-    }
-    host_count(ctx, memory == NULL ? 1 : 0);
-    return realloc(memory, size);
-}
-
-static void host_release(void *ctx, void *memory)
-{
-    host_count(ctx, memory == NULL ? 0 : -1);
-    free(memory);
-}
-
-static uint32_t host_crc32c(void *ctx, uint32_t crc, const void *bytes, size_t len)
-{
-    (void)ctx;
-    return crc32c(crc, bytes, len);
-}
-
-void kit_host_init(struct kit_host *host)
-{
-    memset(host, 0, sizeof(*host));
-    pthread_mutex_init(&host->lock, NULL);
-    host->now_ms = 1000;
-    host->table = (struct kv_host){.size = sizeof(host->table),
-                                   .ctx = host,
-                                   .log = host_log,
-                                   .now_ms = host_now_ms,
-                                   .allocate = host_allocate,
-                                   .resize = host_resize,
-                                   .release = host_release,
-                                   .crc32c = host_crc32c};
-}
-
-void kit_host_close(struct kit_host *host)
-{
-    KIT_REQUIRE(host->live == 0);
-    pthread_mutex_destroy(&host->lock);
-}
-
-void kit_host_clear(struct kit_host *host)
-{
-    pthread_mutex_lock(&host->lock);
-    host->log_len = 0;
-    host->log[0] = '\0';
-    host->errors = 0;
-    host->warnings = 0;
-    pthread_mutex_unlock(&host->lock);
-}
-
-uint32_t kit_host_errors(struct kit_host *host)
-{
-    pthread_mutex_lock(&host->lock);
-    uint32_t errors = host->errors;
-    pthread_mutex_unlock(&host->lock);
-    return errors;
-}
-
-bool kit_host_has(struct kit_host *host, const char *text)
-{
-    pthread_mutex_lock(&host->lock);
-    bool has = strstr(host->log, text) != NULL;
-    pthread_mutex_unlock(&host->lock);
-    return has;
-}
 
 void kit_folder_make(char path[KIT_PATH_LEN_MAX])
 {
     const char *parent = getenv("TMPDIR");
-    (void)snprintf(path, KIT_PATH_LEN_MAX, "%s/persist-file-XXXXXX",
-                   parent == NULL ? "/tmp" : parent);
-    KIT_REQUIRE(mkdtemp(path) != NULL);
+    (void)snprintf(path, KIT_PATH_LEN_MAX, "%s/%s-XXXXXX", parent == NULL ? "/tmp" : parent,
+                   kv_plugin.name);
+    KV_CHECK(mkdtemp(path) != NULL);
 }
 
 static void kit_path(char *path, const char *folder, const char *name)
 {
     int len = snprintf(path, KIT_PATH_LEN_MAX, "%s/%s", folder, name);
-    KIT_REQUIRE(len > 0 && len < KIT_PATH_LEN_MAX);
+    KV_CHECK(len > 0 && len < KIT_PATH_LEN_MAX);
 }
 
 /* Calls for each file: removes it (to NULL) or copies it; returns how many and adds up *bytes. */
@@ -228,10 +95,10 @@ uint8_t *kit_file_read(const char *folder, const char *name, size_t *ret_len)
     if (fd < 0) {
         return NULL;
     }
-    KIT_REQUIRE(fstat(fd, &stat_buffer) == 0);
+    KV_CHECK(fstat(fd, &stat_buffer) == 0);
     size_t len = (size_t)stat_buffer.st_size;
     uint8_t *bytes = malloc(len + 1);
-    KIT_REQUIRE(bytes != NULL && read(fd, bytes, len) == (ssize_t)len);
+    KV_CHECK(bytes != NULL && read(fd, bytes, len) == (ssize_t)len);
     close(fd);
     *ret_len = len;
     return bytes;
@@ -242,7 +109,7 @@ void kit_file_write(const char *folder, const char *name, const void *bytes, siz
     char path[KIT_PATH_LEN_MAX];
     kit_path(path, folder, name);
     int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0600);
-    KIT_REQUIRE(fd >= 0 && write(fd, bytes, len) == (ssize_t)len);
+    KV_CHECK(fd >= 0 && write(fd, bytes, len) == (ssize_t)len);
     close(fd);
 }
 
@@ -256,18 +123,20 @@ bool kit_file_exists(const char *folder, const char *name)
 int32_t kit_open(struct kit_store *store, struct kit_host *host, const char *path,
                  const struct kit_options *options)
 {
-    static const struct kit_options small = {"always", "4096", "4096", "2048"};
+    const struct kv_option *names = kv_plugin.options;
     if (options == NULL) {
-        options = &small;
+        options = &kit_plugin.small;
     }
-    struct kv_setting settings[] = {{"path", path},
-                                    {"sync", options->sync},
-                                    {"compact_min_bytes", options->compact_min_bytes},
-                                    {"segment_bytes", options->segment_bytes},
-                                    {"preallocate_bytes", options->preallocate_bytes}};
+    struct kv_setting settings[] = {{names[0].name, path},
+                                    {names[1].name, options->sync},
+                                    {names[2].name, options->size_1},
+                                    {names[3].name, options->size_2},
+                                    {names[4].name, options->size_3}};
+    KV_CHECK(kv_plugin.options_len == sizeof(settings) / sizeof(settings[0]));
     memset(store, 0, sizeof(*store));
     store->ops = kv_plugin.ops;
-    int32_t status = store->ops->create(&host->table, settings, 5, &store->self);
+    int32_t status =
+        store->ops->create(&host->table, settings, kv_plugin.options_len, &store->self);
     if (status == KV_OK) {
         status = store->ops->open(store->self, &store->position);
         if (status != KV_OK) {
@@ -329,8 +198,10 @@ void kit_batch_fill(struct kit_batch *ret_batch, uint64_t seed, uint64_t batch)
         record->request = KIT_REQUEST(i);
         if (record->kind == KV_RECORD_INSERT) {
             record->value = ret_batch->values[i];
+            bool is_long = kit_plugin.long_values && rand_percent(&rand, 5);
+            uint32_t len_max = is_long ? KIT_LONG_LEN_MAX : KIT_VALUE_LEN_MAX;
             record->value_len =
-                rand_percent(&rand, 10) ? 0 : (uint32_t)rand_below(&rand, KIT_VALUE_LEN_MAX + 1);
+                rand_percent(&rand, 10) ? 0 : (uint32_t)rand_below(&rand, len_max + 1);
             for (uint32_t k = 0; k < record->value_len; k++) {
                 ret_batch->values[i][k] = (uint8_t)rand_next(&rand);
             }
@@ -346,7 +217,7 @@ int32_t kit_apply(struct kit_store *store, uint64_t seed, uint64_t batch)
     int32_t status = store->ops->apply(store->self, content.records, content.count,
                                        content.position, content.results);
     for (uint32_t i = 0; status == KV_OK && i < content.count; i++) {
-        KIT_REQUIRE(content.results[i] == KV_RESULT_STORED);
+        KV_CHECK(content.results[i] == KV_RESULT_STORED);
     }
     return status;
 }
@@ -395,43 +266,58 @@ static bool kit_entry_equal(const struct kit_entry *a, const struct kit_entry *b
            a->request == b->request;
 }
 
+static bool kit_content_equal(const struct kit_content *a, const struct kit_content *b)
+{
+    bool equal = a->foreign == b->foreign;
+    for (uint32_t key = 0; key < KIT_KEYS; key++) {
+        equal = equal && kit_entry_equal(&a->entries[key], &b->entries[key]);
+    }
+    return equal;
+}
+
+/* Asks for each key; true when it is exactly what is expected. */
+static bool kit_gets(struct kit_store *store, const struct kit_content *expected)
+{
+    struct kit_content found;
+    bool fine = true;
+    memset(&found, 0, sizeof(found));
+    for (uint32_t key = 0; key < KIT_KEYS; key++) {
+        char bytes[32];
+        uint32_t len = kit_key(key, bytes);
+        int32_t status = store->ops->get(store->self, bytes, len, kit_take, &found);
+        fine = fine && (status == KV_OK || status == KV_E_NOT_FOUND);
+    }
+    return fine && kit_content_equal(expected, &found);
+}
+
+static bool kit_loads(struct kit_store *store, const struct kit_content *expected)
+{
+    struct kit_content found;
+    memset(&found, 0, sizeof(found));
+    return store->ops->load(store->self, kit_take, &found) == KV_OK &&
+           kit_content_equal(expected, &found);
+}
+
 bool kit_holds(struct kit_store *store, uint64_t seed, uint64_t batch)
 {
     struct kit_content expected;
-    struct kit_content found;
     struct kit_batch content;
     memset(&expected, 0, sizeof(expected));
-    memset(&found, 0, sizeof(found));
     for (uint64_t i = 1; i <= batch; i++) {
         kit_batch_fill(&content, seed, i);
         for (uint32_t k = 0; k < content.count; k++) {
             (void)kit_take(&expected, &content.records[k]);
         }
     }
-    int32_t status = store->ops->load(store->self, kit_take, &found);
-    bool holds = status == KV_OK && !found.foreign;
-    for (uint32_t key = 0; key < KIT_KEYS; key++) {
-        holds = holds && kit_entry_equal(&expected.entries[key], &found.entries[key]);
-    }
-    return holds;
+    bool can_get = (kv_plugin.capabilities & KV_PERSIST_GET) != 0;
+    bool may_load = kit_plugin.may_load == NULL || kit_plugin.may_load(store);
+    return (can_get || may_load) && (!can_get || kit_gets(store, &expected)) &&
+           (!may_load || kit_loads(store, &expected));
 }
 
-uint64_t kit_wait_compacted(struct kit_store *store)
+int32_t kit_stop_at_once(void *ctx, const struct kv_record *record)
 {
-    struct compact *compact = &((struct store *)store->self)->compact;
-    struct timespec start;
-    clock_gettime(CLOCK_MONOTONIC, &start);
-    for (;;) {
-        pthread_mutex_lock(&compact->lock);
-        bool idle = compact->target == 0;
-        uint64_t done = compact->done;
-        pthread_mutex_unlock(&compact->lock);
-        if (idle) {
-            return done;
-        }
-        struct timespec now;
-        clock_gettime(CLOCK_MONOTONIC, &now);
-        KIT_REQUIRE((now.tv_sec - start.tv_sec) * 1000 < KIT_DEADLINE_MS);
-        sched_yield();
-    }
+    (void)record;
+    ++*(uint32_t *)ctx;
+    return KV_E_BUSY;
 }
