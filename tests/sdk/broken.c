@@ -12,8 +12,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#define BROKEN_KEYS 32768u
-
 struct broken_item {
     struct kv_record record; /* key and value are of malloc() */
 };
@@ -66,8 +64,8 @@ static void *broken_copy(const void *bytes, size_t len)
 static void broken_clear(struct broken *broken)
 {
     for (uint32_t i = 0; i < broken->len; i++) {
-#ifndef BROKEN_KEEPS_RECORD
         free((void *)broken->items[i].record.key);
+#ifndef BROKEN_KEEPS_RECORD
         free((void *)broken->items[i].record.value);
 #endif
     }
@@ -90,12 +88,17 @@ static void broken_put(struct broken *broken, const struct kv_record *record)
         broken->len++;
     } else {
         free((void *)broken->items[at].record.key);
+#ifndef BROKEN_KEEPS_RECORD
         free((void *)broken->items[at].record.value);
+#endif
     }
     broken->items[at].record = *record;
     broken->items[at].record.key = broken_copy(record->key, record->key_len);
     broken->items[at].record.value =
         record->kind == KV_RECORD_REMOVE ? NULL : broken_copy(record->value, record->value_len);
+#ifdef BROKEN_KEEPS_RECORD
+    broken->items[at].record.value = record->value; /* the node's memory */
+#endif
 #ifdef BROKEN_CUTS
     if (record->value_len > 1000) {
         broken->items[at].record.value_len = 1000;
