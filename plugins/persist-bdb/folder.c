@@ -165,6 +165,19 @@ static int32_t folder_visit_content(void *ctx, const char *name)
     return KV_OK;
 }
 
+/* Asked only where nothing of a store is but, perhaps, a small file that was being written. */
+static int32_t folder_visit_others(void *ctx, const char *name)
+{
+    struct folder_visit *visit = ctx;
+    size_t len = strlen(name);
+    bool is_temp =
+        len > strlen(TEMP_SUFFIX) && strcmp(name + len - strlen(TEMP_SUFFIX), TEMP_SUFFIX) == 0;
+    bool is_ours = name[0] == '.' || strcmp(name, FOLDER_LOCK) == 0 || folder_is_content(name) ||
+                   is_temp || strcmp(name, "lost+found") == 0;
+    visit->content = visit->content || !is_ours;
+    return KV_OK;
+}
+
 static int32_t folder_visit_clear(void *ctx, const char *name)
 {
     struct folder_visit *visit = ctx;
@@ -186,6 +199,16 @@ int32_t folder_has_content(const struct store *store, bool *ret_content)
     int32_t status = folder_each(store, folder_visit_content, &visit);
     if (status == KV_OK) {
         *ret_content = visit.content;
+    }
+    return status;
+}
+
+int32_t folder_has_others(const struct store *store, bool *ret_others)
+{
+    struct folder_visit visit = {.store = store};
+    int32_t status = folder_each(store, folder_visit_others, &visit);
+    if (status == KV_OK) {
+        *ret_others = visit.content;
     }
     return status;
 }

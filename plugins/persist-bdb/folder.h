@@ -24,6 +24,10 @@ int32_t folder_sync(const struct store *store);
 /* Whether there are files of Berkeley DB. */
 int32_t folder_has_content(const struct store *store, bool *ret_content);
 
+/* Whether there are files that are neither ours nor Berkeley DB's: somebody else's folder. Names
+ * with a dot in front count for nothing. */
+int32_t folder_has_others(const struct store *store, bool *ret_others);
+
 /* Removes all files of Berkeley DB, durably. */
 int32_t folder_clear(const struct store *store);
 

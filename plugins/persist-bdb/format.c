@@ -82,6 +82,14 @@ int32_t format_check(struct store *store, bool *ret_new)
                   FORMAT_NAME);
         return KV_E_VERSION;
     }
+    bool others = false;
+    status = status == KV_OK ? folder_has_others(store, &others) : status;
+    if (status == KV_OK && others) {
+        store_log(store, KV_LOG_ERROR,
+                  "the folder is not empty and has no store of persist-bdb: it is left alone; name "
+                  "another folder");
+        return KV_E_VERSION;
+    }
     if (status == KV_OK) {
         *ret_new = true;
     }

@@ -70,14 +70,54 @@ static int folder_create(const char *path)
     return fd;
 }
 
+/* The name of a file that is none of a store's, in a folder that has none of a store's: somebody
+ * else's folder. Empty: it is ours, or empty. Names with a dot in front count for nothing. */
+static void folder_find_foreign(int folder_fd, char *ret_name, size_t size)
+{
+    int fd = openat(folder_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *stream = fd < 0 ? NULL : fdopendir(fd);
+    ret_name[0] = '\0';
+    if (stream == NULL) {
+        if (fd >= 0) {
+            (void)close(fd);
+        }
+        return; /* whoever lists it later says why */
+    }
+    for (struct dirent *entry = readdir(stream); entry != NULL; entry = readdir(stream)) {
+        const char *name = entry->d_name;
+        if (folder_number(name, FORMAT_FILE_BASE) > 0 ||
+            folder_number(name, FORMAT_FILE_SEGMENT) > 0) {
+            ret_name[0] = '\0';
+            break;
+        }
+        if (name[0] != '.' && strcmp(name, FOLDER_LOCK) != 0 &&
+            strcmp(name, FOLDER_SEGMENT_TEMP) != 0 && strcmp(name, FOLDER_BASE_TEMP) != 0 &&
+            strcmp(name, "lost+found") != 0) {
+            (void)snprintf(ret_name, size, "%s", name);
+        }
+    }
+    (void)closedir(stream);
+}
+
 int32_t folder_open(struct store *store)
 {
+    char foreign[64];
     int fd = open(store->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0 && errno == ENOENT) {
         fd = folder_create(store->path);
     }
     if (fd < 0) {
         return store_fail(store, "open the folder", store->path);
+    }
+    folder_find_foreign(fd, foreign, sizeof(foreign));
+    if (foreign[0] != '\0') {
+        store_log(
+            store, KV_LOG_ERROR,
+            "the folder is not empty (%s) and has no store of persist-file: it is left alone; "
+            "name another folder",
+            foreign);
+        (void)close(fd);
+        return KV_E_VERSION;
     }
     int32_t status = KV_OK;
     int lock_fd = openat(fd, FOLDER_LOCK, O_RDWR | O_CREAT | O_CLOEXEC, 0600);

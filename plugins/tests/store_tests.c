@@ -184,6 +184,24 @@ static void test_two_processes(void **state)
     assert_int_equal(kit_apply(&fixture->store, 1, 1), KV_OK);
 }
 
+/* A folder that is somebody else's is left alone. */
+static void test_a_folder_of_somebody_elses(void **state)
+{
+    struct fixture *fixture = *state;
+    struct kit_store store;
+    char path[KIT_PATH_LEN_MAX + 16];
+    (void)snprintf(path, sizeof(path), "%s/thesis.txt", fixture->path);
+    FILE *file = fopen(path, "we");
+    assert_non_null(file);
+    assert_int_equal(fclose(file), 0);
+    assert_int_equal(kit_open(&store, &fixture->host, fixture->path, NULL), KV_E_VERSION);
+    assert_true(kit_host_has(&fixture->host, "left alone"));
+    assert_null(store.self);
+    assert_int_equal(unlink(path), 0);
+    fixture_reopen(fixture, NULL); /* an empty one is taken */
+    assert_int_equal(fixture->store.position.view, 0);
+}
+
 static void test_misuse(void **state)
 {
     struct fixture *fixture = *state;
@@ -285,6 +303,7 @@ int store_tests_run(void)
         FIXTURE_TEST(test_sync_never),
         FIXTURE_TEST(test_two_instances),
         FIXTURE_TEST(test_two_processes),
+        FIXTURE_TEST(test_a_folder_of_somebody_elses),
         FIXTURE_TEST(test_misuse),
         FIXTURE_TEST(test_position_alone),
         FIXTURE_TEST(test_malformed_records),

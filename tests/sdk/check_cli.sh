@@ -42,8 +42,8 @@ expect 3 'no plugin nowhere.so' "$kvplugin" info nowhere
 expect 0 'order: the last record' "$kvplugin" check "$good" --list
 expect 1 'unknown setting' "$kvplugin" check "$store" pth=x --only open
 expect 0 '^1\.\.4$' "$kvplugin" check "$store" --only open
-expect 0 'position (0, 0)' "$kvplugin" dump "$store" "path=$folder/store"
-expect 1 'no such key' "$kvplugin" get "$store" key "path=$folder/store"
+expect 1 'there is no store at' "$kvplugin" dump "$store" "path=$folder/store"
+expect 1 'there is no store at' "$kvplugin" get "$store" key "path=$folder/store"
 expect 2 'no name of a plugin' "$kvplugin" new Bad_Name --dir "$folder"
 expect 2 'no name of a plugin' "$kvplugin" new \
     a234567890123456789012345678901234567890123456789012345678901234 --dir "$folder"

@@ -31,7 +31,8 @@ static const char help_whole[] =
     "      --version        version\n"
     "      --               what follows are arguments, also those that start with '-'\n"
     "\n"
-    "Exit status: 0 done, 1 key not found, 2 usage, 3 failed (not confirmed in time), 4 rejected\n"
+    "Exit status: 0 done, 1 key not found, 2 usage, 3 failed (not confirmed in time, or\n"
+    "refused by a store and undone), 4 rejected "
     "(certainly not executed), 5 nobody reachable.\n";
 
 struct help_topic {

@@ -187,6 +187,12 @@ static void import_on_failure(struct import *import, struct pair *pair,
         return;
     }
     if (!import->is_halted && pair->attempts <= import->ctl->options.retries) {
+        if (import->retries == 0) {
+            char again[OUTPUT_REASON_MAX + 80];
+            snprintf(again, sizeof(again), "%s: %s; such lines are tried again",
+                     outcome_word(outcome->status), outcome->reason);
+            import_say(import, pair->line, again);
+        }
         import_schedule_retry(import, pair);
         return;
     }

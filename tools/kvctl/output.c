@@ -79,12 +79,13 @@ int outcome_report(const struct outcome *outcome, const char *what)
         [EXIT_UNREACHABLE] = "nobody reachable",
     };
     int status = outcome_exit(outcome->status);
+    const char *verdict = outcome->status == KV_E_REFUSED ? "failed" : verdicts[status];
     char retry[64] = "";
     if (outcome->retry_after_ms > 0) {
         snprintf(retry, sizeof(retry), " (may succeed in %u ms)", outcome->retry_after_ms);
     }
     const char *colon = outcome->reason[0] == '\0' ? "" : ": ";
-    output_error("%s: %s%s%s%s", what, verdicts[status], colon, outcome->reason, retry);
+    output_error("%s: %s%s%s%s", what, verdict, colon, outcome->reason, retry);
     return status;
 }
 

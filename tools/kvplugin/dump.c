@@ -12,6 +12,7 @@
 
 #include <inttypes.h>
 #include <string.h>
+#include <unistd.h>
 
 struct dump_pair {
     struct dump_pair *next; /* of the same bucket */
@@ -57,6 +58,19 @@ static void dump_close(struct dump *dump)
     loader_release(dump->plugin);
 }
 
+/* Opening would make a new store where there is none: false, and said. */
+static bool dump_has_path(const struct dump *dump)
+{
+    for (uint32_t i = 0; i < dump->plugin->descriptor.options_len; i++) {
+        const struct kv_setting *setting = &dump->settings[i];
+        if (strcmp(setting->name, "path") == 0 && access(setting->value, F_OK) != 0) {
+            fprintf(stderr, "kvplugin: there is no store at %s\n", setting->value);
+            return false;
+        }
+    }
+    return true;
+}
+
 /* EXIT_DONE: the store is open. dump_close() in any case. */
 static int dump_open(const struct arguments *arguments, struct dump *ret_dump)
 {
@@ -72,6 +86,9 @@ static int dump_open(const struct arguments *arguments, struct dump *ret_dump)
                         &at, error) != KV_OK) {
         fprintf(stderr, "kvplugin: %s\n", error);
         return EXIT_USAGE;
+    }
+    if (!dump_has_path(ret_dump)) {
+        return EXIT_FAILED;
     }
     ret_dump->services = services_create(ret_dump->plugin->descriptor.name, NULL, dump_log, NULL);
     int32_t status = guard_persist_create(ret_dump->plugin, ret_dump->services, ret_dump->settings,
