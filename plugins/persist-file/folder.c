@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
@@ -101,7 +102,7 @@ static void folder_find_foreign(int folder_fd, char *ret_name, size_t size)
 
 int32_t folder_open(struct store *store)
 {
-    char foreign[64];
+    char foreign[NAME_MAX + 1];
     int fd = open(store->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0 && errno == ENOENT) {
         fd = folder_create(store->path);
