@@ -44,6 +44,7 @@ void check_answers_on_request(struct world *world, struct machine *machine, uint
     pending->arrival = pending->serial;
     pending->received_ms = world->now_us / 1000 + machine->clock_ms;
     asked->deliveries++;
+    world->updates_calm += world->phase != PHASE_SAFETY && is_update(asked->type) ? 1 : 0;
     if (asked->type != MESSAGE_LEAVE) {
         uint64_t limit_ms = timeout_ms(world, asked);
         heap_push(&world->heap,

@@ -222,6 +222,7 @@ struct world {
     uint64_t healed_us;
     uint64_t settled_us; /* how long it took after the faults and the load had stopped */
     uint32_t acks_calm;
+    uint32_t updates_calm; /* that a node received since the faults have stopped */
     /* the complete scan of every machine at the end */
     uint32_t scan_machine;
     uint64_t read_last; /* the newest index when it began */
