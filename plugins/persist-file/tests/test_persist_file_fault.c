@@ -253,7 +253,7 @@ static void test_full_disk(void **state)
                       strerror(errno));
         skip();
     }
-    kit_file_write(fixture->path, "filler", filler, sizeof(filler));
+    kit_file_write(fixture->path, ".filler", filler, sizeof(filler));
     assert_int_equal(kit_open(store, &fixture->host, fixture->path, &options), KV_OK);
     int32_t status = KV_OK;
     uint64_t next = 1;
@@ -272,7 +272,7 @@ static void test_full_disk(void **state)
     for (; (status = kit_apply(store, SEED, next)) == KV_OK; next++) {
     }
     assert_int_equal(status, KV_E_IO);
-    (void)snprintf(path, sizeof(path), "%.200s/filler", fixture->path);
+    (void)snprintf(path, sizeof(path), "%.200s/.filler", fixture->path);
     assert_int_equal(unlink(path), 0);
     if (((struct store *)store->self)->failed) {
         kit_close(store);
