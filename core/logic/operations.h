@@ -13,14 +13,12 @@ struct operation {
     uint64_t link;
     uint64_t request;
     uint64_t deadline_ms;
-    uint64_t
-        restores; /* undo: index of the update whose value it brings back; 0: a committed one */
-    char *reason; /* refused: the store's, owned; NULL: none was given */
+    uint64_t restores; /* undo: the update whose value it brings back; 0: a committed one */
+    char *reason;      /* refused: the store's, owned; NULL: none was given */
     bool answered;
     bool is_undo;    /* made by undo.c, no client waits for it */
     bool is_pending; /* undo.c: void, and nothing makes up for it yet */
-    bool is_void; /* failed for good: the commit index passes it together with what makes up for it
-                   */
+    bool is_void;    /* failed for good: passed together with what makes up for it */
 };
 
 struct operations {

@@ -516,10 +516,10 @@ void primary_on_ack(struct replica *replica, uint64_t link, const struct message
 {
     uint32_t place;
     struct replicator *replicator = primary_find(&replica->primary, message->sender, &place);
-    struct message ack = *message;
+    struct message partly; /* what counts of a message whose refusals have to wait */
     if (replicator == NULL || replicator->link != link || replicator->abandoned ||
-        ack.body.snapshot_ack.session != replicator->session ||
-        ack.body.snapshot_ack.refusals_first > replicator->refusals) {
+        message->body.snapshot_ack.session != replicator->session ||
+        message->body.snapshot_ack.refusals_first > replicator->refusals) {
         context_count(replica->context, COUNTER_messages_unexpected);
         return;
     }
@@ -530,14 +530,16 @@ void primary_on_ack(struct replica *replica, uint64_t link, const struct message
     if (outcome == REFUSALS_FATAL) {
         return;
     }
-    if (outcome == REFUSALS_WAIT && ack.body.snapshot_ack.durable > replicator->durable) {
-        ack.body.snapshot_ack.durable = replicator->durable < ack.body.snapshot_ack.received
-                                            ? replicator->durable
-                                            : ack.body.snapshot_ack.received;
+    if (outcome == REFUSALS_WAIT && message->body.snapshot_ack.durable > replicator->durable) {
+        partly = *message;
+        partly.body.snapshot_ack.durable = replicator->durable < partly.body.snapshot_ack.received
+                                               ? replicator->durable
+                                               : partly.body.snapshot_ack.received;
+        message = &partly;
         replicator->progress_ms = replica->context->now_ms;
     }
     struct replicator_source source = primary_source(replica);
-    if (replicator_on_ack(replicator, replica->context, &source, &ack)) {
+    if (replicator_on_ack(replicator, replica->context, &source, message)) {
         if (!replicator->in_sync) {
             primary_promote(replica, replicator);
         }

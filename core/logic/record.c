@@ -57,6 +57,11 @@ bool record_decode(struct bytes_reader *reader, struct kv_record *ret_record)
     return true;
 }
 
+bool record_has_key(const struct kv_record *record, const void *key, uint32_t key_len)
+{
+    return record->key_len == key_len && (key_len == 0 || memcmp(record->key, key, key_len) == 0);
+}
+
 int position_compare(struct kv_position a, struct kv_position b)
 {
     if (a.view != b.view) {

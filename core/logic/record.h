@@ -25,6 +25,9 @@ void record_encode(const struct kv_record *record, uint8_t *at);
  * are borrowed from the reader's memory. */
 bool record_decode(struct bytes_reader *reader, struct kv_record *ret_record);
 
+/* True when these bytes are the record's key; NULL with length 0 is fine on either side. */
+bool record_has_key(const struct kv_record *record, const void *key, uint32_t key_len);
+
 /* < 0, 0, > 0: as the positions compare in the one total order. */
 int position_compare(struct kv_position a, struct kv_position b);
 

@@ -64,8 +64,7 @@ void refusals_on_record(struct refusals *refusals, const struct kv_record *recor
     for (uint32_t i = 0; i < refusals->len; i++) {
         struct refusal *refusal = &refusals->items[i];
         if (refusal->position.index < record->position.index &&
-            refusal->key_len == record->key_len &&
-            (record->key_len == 0 || memcmp(refusal->key, record->key, record->key_len) == 0)) {
+            record_has_key(record, refusal->key, refusal->key_len)) {
             refusal->is_made_up = true;
         }
     }

@@ -124,8 +124,7 @@ static bool secondary_is_made_up(const struct replica *replica, const struct ref
 {
     for (uint64_t index = refused->index + 1; index <= log_last_index(replica->log); index++) {
         struct kv_record later = log_get(replica->log, index);
-        if (later.key_len == refused->record.key_len &&
-            (later.key_len == 0 || memcmp(later.key, refused->record.key, later.key_len) == 0)) {
+        if (record_has_key(&later, refused->record.key, refused->record.key_len)) {
             return true;
         }
     }

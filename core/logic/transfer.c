@@ -82,8 +82,7 @@ static bool transfer_merge_has(struct transfer_merge *merge, const struct store_
         }
         if (hash < entry->hash) {
             merge->reader = ahead; /* no entry to come can match it */
-        } else if (record.key_len == entry->key_len &&
-                   (record.key_len == 0 || memcmp(record.key, entry->key, record.key_len) == 0)) {
+        } else if (record_has_key(&record, entry->key, entry->key_len)) {
             return true;
         }
     }

@@ -4,6 +4,7 @@
 #include "base/check.h"
 #include "base/hash.h"
 #include "logic/bug.h"
+#include "logic/record.h"
 
 #include <string.h>
 
@@ -16,8 +17,7 @@ static bool undo_is_same_key(const struct replica *replica, uint64_t index, uint
         return false;
     }
     struct kv_record other = log_get(replica->log, index);
-    return other.key_len == record->key_len &&
-           (record->key_len == 0 || memcmp(other.key, record->key, record->key_len) == 0);
+    return record_has_key(&other, record->key, record->key_len);
 }
 
 /* The first update of the key after index that is not void; 0: there is none. */
