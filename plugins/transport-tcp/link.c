@@ -343,7 +343,7 @@ void link_accept(struct tcp *tcp, int fd, const union address_socket *remote)
         close(fd);
         return;
     }
-    address_format(remote, link->uri);
+    address_format("tcp", remote, link->uri);
     tcp->accepted_total++;
     tcp->accepted_len++;
     link->is_counted = true;
@@ -481,7 +481,7 @@ static void begin(struct kv_link *link)
 {
     struct address address;
     link->address_index = 0;
-    if (address_parse(link->uri, &address) != KV_OK) {
+    if (address_parse("tcp", link->uri, &address) != KV_OK) {
         return; /* cannot be: link_connect() looked at it */
     }
     if (!address.is_literal) {
@@ -518,7 +518,7 @@ static void on_timer(uv_timer_t *timer)
 int32_t link_connect(struct tcp *tcp, const char *uri, void *user, struct kv_link **ret_link)
 {
     struct address address;
-    if (address_parse(uri, &address) != KV_OK || address.port == 0) {
+    if (address_parse("tcp", uri, &address) != KV_OK || address.port == 0) {
         tcp_log(tcp, KV_LOG_ERROR, "tcp: cannot connect to %s: not of the form tcp://HOST:PORT",
                 uri);
         return KV_E_INVALID;

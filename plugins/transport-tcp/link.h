@@ -18,8 +18,8 @@
 
 #include <kvnode/transport.h>
 
-#include "address.h"
-#include "list.h"
+#include "common/address.h"
+#include "common/list.h"
 
 struct tcp;
 

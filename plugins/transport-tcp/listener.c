@@ -5,7 +5,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "address.h"
+#include "common/address.h"
 #include "link.h"
 #include "tcp.h"
 
@@ -158,7 +158,7 @@ out:;
 static int32_t find_address(struct tcp *tcp, const char *uri, union address_socket *ret_socket)
 {
     struct address address;
-    if (address_parse(uri, &address) != KV_OK) {
+    if (address_parse("tcp", uri, &address) != KV_OK) {
         tcp_log(tcp, KV_LOG_ERROR, "tcp: cannot listen on %s: not of the form tcp://ADDRESS:PORT",
                 uri);
         return KV_E_INVALID;
@@ -210,6 +210,6 @@ int32_t listener_open(struct tcp *tcp, const char *uri, char *ret_uri)
     listener->poll.data = listener;
     list_append(&tcp->listeners, &listener->node);
     resume(listener);
-    address_format(&bound, ret_uri);
+    address_format("tcp", &bound, ret_uri);
     return KV_OK;
 }

@@ -12,7 +12,7 @@
 
 #include <uv.h>
 
-#include "list.h"
+#include "common/list.h"
 
 struct tcp;
 

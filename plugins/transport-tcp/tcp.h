@@ -14,7 +14,7 @@
 
 #include <kvnode/transport.h>
 
-#include "list.h"
+#include "common/list.h"
 
 /* One read() takes at most so much; shared by all links, since a read is handled to its end before
  * the next one begins. */

@@ -8,7 +8,7 @@
 
 #include <cmocka.h>
 
-#include "address.h"
+#include "common/address.h"
 #include "frame.h"
 
 static void test_preamble(void **state)
@@ -76,13 +76,13 @@ static void test_good_uris(void **state)
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct address address;
-        assert_int_equal(address_parse(cases[i].uri, &address), KV_OK);
+        assert_int_equal(address_parse("tcp", cases[i].uri, &address), KV_OK);
         assert_string_equal(address.host, cases[i].host);
         assert_int_equal(address.port, cases[i].port);
         assert_int_equal(address.is_literal, cases[i].is_literal);
         if (address.is_literal) {
             char uri[KV_URI_MAX];
-            address_format(&address.socket, uri);
+            address_format("tcp", &address.socket, uri);
             assert_string_equal(uri, cases[i].uri);
         }
     }
@@ -120,13 +120,13 @@ static void test_bad_uris(void **state)
     };
     struct address address;
     for (size_t i = 0; i < sizeof uris / sizeof uris[0]; i++) {
-        if (address_parse(uris[i], &address) != KV_E_INVALID) {
+        if (address_parse("tcp", uris[i], &address) != KV_E_INVALID) {
             fail_msg("taken: %s", uris[i]);
         }
     }
     char uri[400];
     snprintf(uri, sizeof uri, "tcp://%0300d.a:1", 1);
-    assert_int_equal(address_parse(uri, &address), KV_E_INVALID);
+    assert_int_equal(address_parse("tcp", uri, &address), KV_E_INVALID);
 }
 
 int main(void)

@@ -5,8 +5,6 @@
 
 #include <uv.h>
 
-static const char address_scheme[] = "tcp://";
-
 static bool is_digit(char c)
 {
     return c >= '0' && c <= '9';
@@ -49,14 +47,15 @@ static bool is_host_name(const char *host)
     return has_other;
 }
 
-int32_t address_parse(const char *uri, struct address *ret_address)
+int32_t address_parse(const char *scheme, const char *uri, struct address *ret_address)
 {
     struct address address = {.host = ""};
-    size_t scheme_len = sizeof address_scheme - 1;
-    if (strlen(uri) >= KV_URI_MAX || strncmp(uri, address_scheme, scheme_len) != 0) {
+    size_t scheme_len = strlen(scheme);
+    if (strlen(uri) >= KV_URI_MAX || strncmp(uri, scheme, scheme_len) != 0 ||
+        strncmp(uri + scheme_len, "://", 3) != 0) {
         return KV_E_INVALID;
     }
-    const char *host = uri + scheme_len;
+    const char *host = uri + scheme_len + 3;
     const char *colon = strrchr(host, ':');
     if (colon == NULL || colon == host || !parse_port(colon + 1, &address)) {
         return KV_E_INVALID;
@@ -119,14 +118,14 @@ bool address_is_equal(const union address_socket *a, const union address_socket 
            memcmp(&a->v6.sin6_addr, &b->v6.sin6_addr, sizeof a->v6.sin6_addr) == 0;
 }
 
-void address_format(const union address_socket *socket, char *uri)
+void address_format(const char *scheme, const union address_socket *socket, char *uri)
 {
     char text[INET6_ADDRSTRLEN] = "?";
     if (socket->any.sa_family == AF_INET6) {
         uv_ip6_name(&socket->v6, text, sizeof text);
-        snprintf(uri, KV_URI_MAX, "tcp://[%s]:%u", text, ntohs(socket->v6.sin6_port));
+        snprintf(uri, KV_URI_MAX, "%s://[%s]:%u", scheme, text, ntohs(socket->v6.sin6_port));
     } else {
         uv_ip4_name(&socket->v4, text, sizeof text);
-        snprintf(uri, KV_URI_MAX, "tcp://%s:%u", text, ntohs(socket->v4.sin_port));
+        snprintf(uri, KV_URI_MAX, "%s://%s:%u", scheme, text, ntohs(socket->v4.sin_port));
     }
 }

@@ -1,7 +1,7 @@
 /* Intrusive doubly linked lists. A node outside every list points to itself, so that list_remove()
  * is always allowed. Loop thread only; never allocates. */
-#ifndef TRANSPORT_TCP_LIST_H
-#define TRANSPORT_TCP_LIST_H
+#ifndef PLUGINS_COMMON_LIST_H
+#define PLUGINS_COMMON_LIST_H
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -1,9 +1,9 @@
 /*
- * URIs of this transport: tcp://HOST:PORT, where HOST is an IPv4 address, an IPv6 address in
- * brackets or a host name. Pure functions; any thread. They never resolve a name.
+ * URIs of the transports over IP: SCHEME://HOST:PORT, where HOST is an IPv4 address, an IPv6
+ * address in brackets or a host name. Pure functions; any thread. They never resolve a name.
  */
-#ifndef TRANSPORT_TCP_ADDRESS_H
-#define TRANSPORT_TCP_ADDRESS_H
+#ifndef PLUGINS_COMMON_ADDRESS_H
+#define PLUGINS_COMMON_ADDRESS_H
 
 #include <netinet/in.h>
 #include <stdbool.h>
@@ -27,8 +27,8 @@ struct address {
     union address_socket socket; /* port included */
 };
 
-/* KV_E_INVALID: not a URI of this transport. */
-int32_t address_parse(const char *uri, struct address *ret_address);
+/* KV_E_INVALID: not a URI of that scheme ("tcp"). */
+int32_t address_parse(const char *scheme, const char *uri, struct address *ret_address);
 
 /* Takes an AF_INET or AF_INET6 address over; false: another family. */
 bool address_copy(const struct sockaddr *from, union address_socket *ret_socket);
@@ -38,7 +38,7 @@ socklen_t address_len(const union address_socket *socket);
 
 bool address_is_equal(const union address_socket *a, const union address_socket *b);
 
-/* Writes tcp://ADDRESS:PORT and a NUL into uri, KV_URI_MAX bytes. */
-void address_format(const union address_socket *socket, char *uri);
+/* Writes SCHEME://ADDRESS:PORT and a NUL into uri, KV_URI_MAX bytes. */
+void address_format(const char *scheme, const union address_socket *socket, char *uri);
 
 #endif
