@@ -106,6 +106,12 @@ socklen_t address_len(const union address_socket *socket)
     return socket->any.sa_family == AF_INET6 ? sizeof socket->v6 : sizeof socket->v4;
 }
 
+/* The port lies at the same place in both families. */
+bool address_has_port_of(const union address_socket *a, const union address_socket *b)
+{
+    return a->v4.sin_port == b->v4.sin_port;
+}
+
 bool address_is_equal(const union address_socket *a, const union address_socket *b)
 {
     if (a->any.sa_family != b->any.sa_family) {

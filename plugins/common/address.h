@@ -36,6 +36,8 @@ bool address_copy(const struct sockaddr *from, union address_socket *ret_socket)
 /* How many bytes of the union its family uses. */
 socklen_t address_len(const union address_socket *socket);
 
+bool address_has_port_of(const union address_socket *a, const union address_socket *b);
+
 bool address_is_equal(const union address_socket *a, const union address_socket *b);
 
 /* Writes SCHEME://ADDRESS:PORT and a NUL into uri, KV_URI_MAX bytes. */

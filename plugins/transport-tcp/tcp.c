@@ -11,9 +11,9 @@
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
+#include "common/settings.h"
 #include "link.h"
 #include "listener.h"
 #include "send.h"
@@ -98,35 +98,24 @@ static const struct kv_option tcp_option_table[] = {
 
 #define TCP_OPTIONS_LEN (sizeof tcp_option_table / sizeof tcp_option_table[0])
 
-static int32_t set_option(struct tcp *tcp, const char *name, const char *text)
+static int32_t parse_settings(struct tcp *tcp, const struct kv_setting *settings,
+                              uint32_t settings_len)
 {
-    struct {
-        const char *name;
-        uint64_t *value;
-        long long min, max;
-    } table[] = {
-        {"connect_retry_ms", &tcp->options.connect_retry_ms, 1, TCP_OPTION_MAX},
-        {"connect_retry_max_ms", &tcp->options.connect_retry_max_ms, 1, TCP_OPTION_MAX},
-        {"connect_timeout_ms", &tcp->options.connect_timeout_ms, 1, TCP_OPTION_MAX},
-        {"handshake_timeout_ms", &tcp->options.handshake_timeout_ms, 1, TCP_OPTION_MAX},
-        {"keepalive_s", &tcp->options.keepalive_s, 0, TCP_KEEPALIVE_MAX},
+    struct tcp_options *options = &tcp->options;
+    const struct settings_number numbers[] = {
+        {"connect_retry_ms", &options->connect_retry_ms, 1, TCP_OPTION_MAX},
+        {"connect_retry_max_ms", &options->connect_retry_max_ms, 1, TCP_OPTION_MAX},
+        {"connect_timeout_ms", &options->connect_timeout_ms, 1, TCP_OPTION_MAX},
+        {"handshake_timeout_ms", &options->handshake_timeout_ms, 1, TCP_OPTION_MAX},
+        {"keepalive_s", &options->keepalive_s, 0, TCP_KEEPALIVE_MAX},
     };
-    for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
-        if (strcmp(name, table[i].name) != 0) {
-            continue;
-        }
-        char *end = NULL;
-        long long value = strtoll(text, &end, 10);
-        if (end == text || *end != '\0' || value < table[i].min || value > table[i].max) {
-            tcp_log(tcp, KV_LOG_ERROR, "tcp: %s = \"%s\": a number from %lld to %lld is needed",
-                    name, text, table[i].min, table[i].max);
-            return KV_E_INVALID;
-        }
-        *table[i].value = (uint64_t)value;
-        return KV_OK;
+    int32_t status = settings_parse(tcp->host, "tcp", numbers, sizeof numbers / sizeof numbers[0],
+                                    tcp_option_table, TCP_OPTIONS_LEN, settings, settings_len);
+    if (status == KV_OK && options->connect_retry_max_ms < options->connect_retry_ms) {
+        tcp_log(tcp, KV_LOG_ERROR, "tcp: connect_retry_max_ms is below connect_retry_ms");
+        status = KV_E_INVALID;
     }
-    tcp_log(tcp, KV_LOG_ERROR, "tcp: unknown setting %s", name);
-    return KV_E_INVALID;
+    return status;
 }
 
 /* ---- life cycle ---- */
@@ -146,17 +135,7 @@ static int32_t tcp_create(const struct kv_host *host, const struct kv_setting *s
     list_init(&tcp->listeners);
     list_init(&tcp->unflushed);
     list_init(&tcp->deferred);
-    int32_t status = KV_OK;
-    for (size_t i = 0; i < TCP_OPTIONS_LEN && status == KV_OK; i++) {
-        status = set_option(tcp, tcp_option_table[i].name, tcp_option_table[i].default_value);
-    }
-    for (uint32_t i = 0; i < settings_len && status == KV_OK; i++) {
-        status = set_option(tcp, settings[i].name, settings[i].value);
-    }
-    if (status == KV_OK && tcp->options.connect_retry_max_ms < tcp->options.connect_retry_ms) {
-        tcp_log(tcp, KV_LOG_ERROR, "tcp: connect_retry_max_ms is below connect_retry_ms");
-        status = KV_E_INVALID;
-    }
+    int32_t status = parse_settings(tcp, settings, settings_len);
     if (status != KV_OK) {
         host->release(host->ctx, tcp);
         return status;

@@ -46,7 +46,8 @@ uint64_t assembly_limit(const struct assembly *assembly);
 /*
  * Takes a piece of the stream and hands on what it completes. Bytes that were there already are
  * left out (the first that came count). KV_OK: taken, or nothing new in it. KV_E_RETRY: a gap too
- * many, nothing taken; KV_E_NOMEM: nothing taken. KV_E_MALFORMED: beyond the limit;
+ * many, nothing taken; KV_E_NOMEM: not all taken, it has to come again (what was handed on is not
+ * handed on again). KV_E_MALFORMED: beyond the limit;
  * KV_E_TOO_LARGE: a message above message_max is announced: for both the stream is at its end.
  * KV_E_CLOSED: deliver() said so; the assembly was perhaps closed meanwhile and is not touched.
  */

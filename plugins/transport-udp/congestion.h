@@ -3,10 +3,11 @@
  * owned by one link.
  *
  * Round-trip times, the window and pacing are those of RFC 9002 (loss detection and congestion
- * control of QUIC: NewReno by bytes). One thing is added: a loss while hardly anything waits in the
- * path's queues is taken for chance, not for congestion, and costs a fifth of the window instead of
- * a half (C. P. Fu, S. C. Liew: TCP Veno, IEEE JSAC 21/2, 2003). So the link keeps its speed on a
- * lossy path and still yields to others on a full one.
+ * control of QUIC: NewReno by bytes). One thing is added. A loss while hardly anything waits in the
+ * path's queues is taken for chance, not for congestion (C. P. Fu, S. C. Liew: TCP Veno, IEEE JSAC
+ * 21/2, 2003), and costs half of the share that was lost instead of half of the window (as marks do
+ * in DCTCP, RFC 8257, 3.3). So the link keeps its speed on a lossy path and yields to others on a
+ * full one.
  */
 #ifndef TRANSPORT_UDP_CONGESTION_H
 #define TRANSPORT_UDP_CONGESTION_H
@@ -14,10 +15,11 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define CONGESTION_GRANULARITY_US 1000u  /* of the timers; RFC 9002, kGranularity */
+#define CONGESTION_GRANULARITY_US 250u   /* of the alarm; RFC 9002, kGranularity, has 1 ms */
 #define CONGESTION_INITIAL_RTT_US 50000u /* before the first sample; a node's peers are near */
 #define CONGESTION_WINDOW_MAX     (16u * 1024u * 1024u)
-#define CONGESTION_QUEUED_MAX     3u /* datagrams in the path's queues: Veno's beta */
+#define CONGESTION_QUEUED_MAX     3u    /* datagrams in the path's queues: Veno's beta */
+#define CONGESTION_NOISE_US       1000u /* of round trips: what the turns of the two ends take */
 
 struct congestion {
     /* round-trip times */
@@ -26,12 +28,15 @@ struct congestion {
     uint64_t smoothed_us;
     uint64_t variation_us;
     uint64_t least_us;
+    uint64_t delay_us; /* that the peer takes for an acknowledgement: its largest of late */
     /* the window */
     uint32_t datagram; /* bytes of a full one */
     uint64_t window;
     uint64_t threshold;   /* slow start below it */
     uint64_t in_flight;   /* bytes sent and neither acknowledged nor lost */
     uint64_t recovery_us; /* losses of what was sent before it are one event with an earlier one */
+    uint64_t acked;       /* bytes since the last such event */
+    uint64_t lost;
     /* pacing: a bucket of bytes that may go now */
     uint64_t bucket;
     uint64_t bucket_us;

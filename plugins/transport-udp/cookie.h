@@ -24,8 +24,8 @@ struct cookie {
     uint64_t proof;
 };
 
-/* From the system's randomness. */
-void cookie_secret_init(struct cookie_secret *secret);
+/* From the system's randomness. KV_E_IO: there is none. */
+int32_t cookie_secret_init(struct cookie_secret *secret);
 
 struct cookie cookie_make(const struct cookie_secret *secret, const union address_socket *address,
                           uint64_t token, uint32_t now_s);

@@ -13,6 +13,7 @@
 #include "common/list.h"
 #include "cookie.h"
 #include "deadlines.h"
+#include "table.h"
 #include "wire.h"
 
 /* Bytes that go out in one datagram to one address. */
@@ -81,11 +82,9 @@ struct endpoint {
     struct endpoint_io io;
     void *io_ctx;
     struct cookie_secret secret;
-    struct list links;      /* all, by kv_link.links_node */
-    struct list dirty;      /* links that may have something to send */
-    struct kv_link **table; /* hash by token, linear probing */
-    uint32_t table_capacity;
-    uint32_t table_len;
+    struct list links;  /* all, by kv_link.links_node */
+    struct list dirty;  /* links that may have something to send */
+    struct table table; /* links by token */
     uint32_t links_len;
     uint32_t accepted_len; /* accepted links that are half open or up: links_max counts them */
     uint32_t half_len;     /* accepted and not used yet */
@@ -94,10 +93,13 @@ struct endpoint {
     struct endpoint_notice refused_notice;
     struct endpoint_notice foreign_notice;
     struct endpoint_notice dropped_notice;
+    uint32_t inside;   /* calls into the endpoint that call back: links are freed outside of them */
+    uint32_t gone_len; /* links that are to be freed */
+    bool has_sent;     /* datagrams wait for commit() */
     bool is_stopping;
 };
 
-/* Borrows host and events; copies the others. */
+/* Borrows host and events; copies the others. KV_E_IO: the system gives no random numbers. */
 int32_t endpoint_init(struct endpoint *endpoint, const struct kv_host *host,
                       const struct endpoint_options *options,
                       const struct kv_transport_limits *limits,
@@ -111,10 +113,10 @@ void endpoint_close(struct endpoint *endpoint);
 void endpoint_receive(struct endpoint *endpoint, void *socket, const union address_socket *from,
                       const uint8_t *bytes, size_t len, uint64_t now_us);
 
-/* A datagram of ours came back: nobody is at its address. bytes: as much of it as the system gives.
+/* A datagram of ours to that address found nobody. bytes: as much of it as the system gives back.
  * Calls back. */
-void endpoint_on_unreachable(struct endpoint *endpoint, const uint8_t *bytes, size_t len,
-                             uint64_t now_us);
+void endpoint_on_unreachable(struct endpoint *endpoint, const union address_socket *to,
+                             const uint8_t *bytes, size_t len, uint64_t now_us);
 
 /* The system refused a datagram to that address as too large. No callback. */
 void endpoint_on_too_large(struct endpoint *endpoint, const union address_socket *to, uint32_t size,
@@ -133,7 +135,7 @@ void endpoint_on_time(struct endpoint *endpoint, uint64_t now_us);
 uint64_t endpoint_deadline_us(const struct endpoint *endpoint);
 
 /* The operations of kv_transport_ops of these names. uri: of this scheme, checked. No callback. */
-int32_t endpoint_connect(struct endpoint *endpoint, const char *uri, void *user, uint64_t now_us,
+int32_t endpoint_connect(struct endpoint *endpoint, const char *uri, void *user,
                          struct kv_link **ret_link);
 int32_t endpoint_send(struct endpoint *endpoint, struct kv_link *link,
                       const struct kv_slice *slices, uint32_t slices_len);

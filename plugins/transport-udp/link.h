@@ -48,23 +48,28 @@ struct kv_link {
     struct deadline deadline;
 
     void *socket;
-    union address_socket address; /* the peer's */
-    uint64_t token;               /* ours; 0: in no table */
+    union address_socket address; /* the peer's: where we send to */
+    union address_socket source; /* where it sends from, once there are streams: a peer that listens
+                                  * on all of its addresses may answer from another one */
+    uint64_t token;              /* ours; 0: in no table */
     uint64_t peer_token;
     uint32_t peer_message_max;
+
+    struct wire_hello hello; /* accepted, half open: what the peer takes */
 
     struct sender sender;
     struct assembly assembly;
     struct acks acks;
 
     uint64_t heard_us; /* when something of the peer's came last */
-    uint64_t asked_us; /* when we asked for a sign of life last */
+    uint64_t asked_us; /* when we asked for a sign of life last, OPEN and ACCEPT included */
+    uint32_t asks;     /* ... and how often since then */
     uint64_t until_us; /* end of the pause, the handshake or the drain */
+    uint32_t sends;    /* of HELLO, OPEN or ACCEPT, while it is the one that is to be answered */
 
     /* connect */
     struct cookie cookie;
     uint32_t attempt;      /* rounds of HELLO, for the resolver */
-    uint32_t hellos;       /* of this round */
     uint64_t retry_us;     /* the next wait before a repetition, before jitter */
     uint64_t up_us;        /* when it came up */
     int32_t logged_reason; /* each kind of failure is logged once; 0: none yet */
@@ -72,11 +77,14 @@ struct kv_link {
     char uri[KV_URI_MAX]; /* the peer's */
 };
 
-/* A link of either kind without streams, in links and in no table; NULL: no memory. */
+/* A link of either kind without streams, with a token of its own; NULL: no memory. */
 struct kv_link *link_create(struct endpoint *endpoint, const char *uri, bool is_accepted);
 
-/* A token of its own, found with endpoint_find() from now on. */
-int32_t link_take_token(struct kv_link *link);
+/* Frees it; nothing may be using it. */
+void link_destroy(struct kv_link *link);
+
+/* Another token: what was sent to the old one finds nobody. */
+void link_renew_token(struct kv_link *link);
 
 /* Both ends have said what they take. KV_E_NOMEM: nothing made. */
 int32_t link_open_streams(struct kv_link *link, const struct wire_hello *hello, uint64_t now_us);
@@ -85,15 +93,19 @@ int32_t link_open_streams(struct kv_link *link, const struct wire_hello *hello, 
  * or LINK_GONE. text: why, for the log. Calls back. */
 void link_lose(struct kv_link *link, int32_t reason, const char *text, uint64_t now_us);
 
-/* The same without a callback and without telling the peer: it never was up. */
-void link_give_up(struct kv_link *link, int32_t reason, const char *text, uint64_t now_us);
+/* A round of attempts to connect has failed: the next one begins after the back-off. No callback.
+ */
+void link_retry(struct kv_link *link, int32_t reason, const char *text, uint64_t now_us);
+
+/* Ends a link that the host has closed, or stop(): drains it first if it is up. No callback, except
+ * that a link drained for stop() tells on_down when it is done. */
+void link_drain(struct kv_link *link, uint64_t now_us);
 
 /* Tells the peer that the link is at its end. */
 void link_send_close(struct kv_link *link, enum wire_reason reason);
 
 /* A DATA for this link. Calls back. */
-void link_on_packet(struct kv_link *link, const struct wire_packet *packet, size_t size,
-                    uint64_t now_us);
+void link_on_packet(struct kv_link *link, const struct wire_packet *packet, uint64_t now_us);
 
 /* Its deadline has come. Calls back. */
 void link_on_time(struct kv_link *link, uint64_t now_us);
@@ -101,13 +113,17 @@ void link_on_time(struct kv_link *link, uint64_t now_us);
 /* Puts all that may go now into datagrams. No callback. */
 void link_produce(struct kv_link *link, uint64_t now_us);
 
-/* Sets the deadline by what the link waits for; ends a drain that is done. No callback. */
-void link_schedule(struct kv_link *link, uint64_t now_us);
+/* Sets the deadline by what the link waits for. No callback. */
+void link_schedule(struct kv_link *link);
 
 /* It may have something to send: endpoint_flush() looks at it. */
 void link_touch(struct kv_link *link);
 
 /* --- handshake.c --- */
+
+/* The pause before the next attempt: half of it fixed, half of it chance, so that many peers of a
+ * node that comes back do not all come at once. The one after it is twice as long. */
+uint64_t handshake_wait_us(struct kv_link *link);
 
 /* A round of HELLO begins: the address is known. */
 void handshake_begin(struct kv_link *link, uint64_t now_us);
@@ -124,8 +140,8 @@ void handshake_on_open(struct endpoint *endpoint, void *socket, const union addr
 /* Answers to ours. on_accept calls back. */
 void handshake_on_cookie(struct kv_link *link, const struct wire_datagram *datagram,
                          uint64_t now_us);
-void handshake_on_accept(struct kv_link *link, const struct wire_datagram *datagram,
-                         uint64_t now_us);
+void handshake_on_accept(struct kv_link *link, const union address_socket *from,
+                         const struct wire_datagram *datagram, uint64_t now_us);
 void handshake_on_refuse(struct kv_link *link, const struct wire_datagram *datagram,
                          uint64_t now_us);
 
@@ -136,8 +152,6 @@ bool handshake_on_used(struct kv_link *link, uint64_t now_us);
 /* --- endpoint.c, for the parts --- */
 
 struct kv_link *endpoint_find(const struct endpoint *endpoint, uint64_t token);
-int32_t endpoint_table_add(struct endpoint *endpoint, struct kv_link *link);
-void endpoint_table_remove(struct endpoint *endpoint, struct kv_link *link);
 /* Encodes and gives to io.send() a datagram other than DATA. */
 void endpoint_send_datagram(struct endpoint *endpoint, void *socket, const union address_socket *to,
                             const struct wire_datagram *datagram);

@@ -34,7 +34,8 @@ void mtu_init(struct mtu *mtu, uint32_t max);
 uint32_t mtu_get_probe(const struct mtu *mtu, uint64_t now_us);
 
 void mtu_on_probe_sent(struct mtu *mtu);
-void mtu_on_probe_acked(struct mtu *mtu, uint64_t now_us);
+/* size: of the probe, which may be an old one. */
+void mtu_on_probe_acked(struct mtu *mtu, uint32_t size, uint64_t now_us);
 void mtu_on_probe_lost(struct mtu *mtu, uint64_t now_us);
 
 /* The system refused a datagram of that size (EMSGSIZE). */

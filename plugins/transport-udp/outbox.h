@@ -21,6 +21,7 @@ struct outbox_datagram {
     union address_socket to;
     uint8_t header[WIRE_BYTES_MAX];
     struct iovec parts[1 + QUEUE_SLICES_MAX];
+    uint32_t parts_len;
 };
 
 /* The system refused a datagram of that size to that address. No callback of the host from it. */

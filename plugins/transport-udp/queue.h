@@ -35,6 +35,9 @@ void queue_close(struct queue *queue);
 /* Appends all slices, or nothing: KV_E_NOMEM. */
 int32_t queue_append(struct queue *queue, const struct kv_slice *slices, uint32_t slices_len);
 
+/* Takes back what was appended from `end` on, none of which was read yet. */
+void queue_cut(struct queue *queue, uint64_t end);
+
 /* Bytes below `upto` (base <= upto <= end) are not needed any more. */
 void queue_release(struct queue *queue, uint64_t upto);
 

@@ -39,8 +39,11 @@ struct sender {
     uint64_t next_number;
     bool has_largest;
     uint64_t largest_acked;
+    uint64_t large_acked;  /* behind the highest number acknowledged of one above MTU_BASE */
+    uint32_t large_lost;   /* packets above MTU_BASE that were lost behind it */
     uint64_t loss_us;      /* when the next packet is lost by time; UINT64_MAX: none */
     uint64_t eliciting_us; /* when the last packet that wants an acknowledgement was sent */
+    uint64_t pacing_us;    /* pacing holds packets back until then; UINT64_MAX: it does not */
     uint32_t probes;       /* probe time-outs since the last acknowledgement */
     uint32_t probes_due;   /* packets that may be sent beyond the window now */
     bool is_limited;       /* more was ready than the window let out */
@@ -85,7 +88,7 @@ int32_t sender_on_ack(struct sender *sender, const struct wire_ack *ack, uint64_
 
 /* The time has come that sender_deadline_us() told. KV_E_NOMEM: the link cannot go on. */
 int32_t sender_on_time(struct sender *sender, uint64_t now_us);
-uint64_t sender_deadline_us(const struct sender *sender, uint64_t now_us);
+uint64_t sender_deadline_us(const struct sender *sender);
 
 /* A probe is wanted: to see whether the peer is still there. */
 void sender_ask(struct sender *sender);

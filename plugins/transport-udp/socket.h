@@ -45,11 +45,13 @@ struct udp_socket {
     struct list node;  /* in the instance's list */
     bool is_listening; /* made by listen(); else the one that links of a family go out from */
     bool is_closing;
+    bool has_received; /* a datagram, since the loop woke up for this socket */
     union address_socket bound;
 };
 
 /* Binds to the address; port 0 takes a free one. On failure *ret_step names the call that failed
- * and the result is a negative errno. The memory of the socket is the caller's until on_closed. */
+ * and the result is a negative errno; on_closed follows if is_closing, else nothing was made. The
+ * memory of the socket must stay until on_closed. */
 int socket_open(struct udp_socket *socket, const struct kv_host *host,
                 const union address_socket *address, uint8_t *receive_buffer,
                 const struct socket_events *events, void *ctx, const char **ret_step);

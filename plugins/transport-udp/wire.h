@@ -22,7 +22,7 @@
 #define WIRE_OPEN_LEN   64u
 #define WIRE_RANGES_MAX 32u
 /* The longest DATA without its piece of the stream. */
-#define WIRE_PACKET_HEADER_MAX (WIRE_HEADER_LEN + 9u + 25u + 16u * WIRE_RANGES_MAX + 8u)
+#define WIRE_PACKET_HEADER_MAX (WIRE_HEADER_LEN + 9u + 13u + 16u * WIRE_RANGES_MAX + 8u)
 #define WIRE_BYTES_MAX         WIRE_PACKET_HEADER_MAX
 
 enum wire_kind {
@@ -102,6 +102,9 @@ size_t wire_packet_len(const struct wire_packet *packet);
 
 /* A filling of zeros for probes: MTU_MAX bytes. */
 const uint8_t *wire_zeros(void);
+
+/* The tokens of a datagram of which perhaps only the beginning is there. False: too short. */
+bool wire_decode_tokens(const uint8_t *bytes, size_t len, uint64_t *ret_to, uint64_t *ret_from);
 
 /* KV_E_CORRUPT: the CRC is wrong, or too short to have one; KV_E_MALFORMED: the CRC is right and
  * the content is not ours. The version is not looked at: it is the receiver's to refuse one. */

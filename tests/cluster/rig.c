@@ -72,9 +72,27 @@ void rig_pass(struct rig *rig)
     rig->is_passed = true;
 }
 
+static const char *rig_environment(const char *name, const char *fallback)
+{
+    const char *text = getenv(name);
+    return text == NULL || text[0] == '\0' ? fallback : text;
+}
+
+const char *rig_scheme(void)
+{
+    return rig_environment("KV_TEST_TRANSPORT", "tcp");
+}
+
+void rig_uri(const char *host, uint16_t port, char *ret_uri)
+{
+    int len = snprintf(ret_uri, RIG_URI_MAX, "%s://%s:%u", rig_scheme(), host, port);
+    assert_true(len > 0 && (size_t)len < RIG_URI_MAX);
+}
+
 uint16_t rig_free_port(void)
 {
     static uint32_t next;
+    int type = strcmp(rig_scheme(), "tcp") == 0 ? SOCK_STREAM : SOCK_DGRAM;
     if (next == 0) {
         next = (uint32_t)getpid() * 7919u;
     }
@@ -82,7 +100,7 @@ uint16_t rig_free_port(void)
         uint16_t port = (uint16_t)(RIG_PORT_LEAST + next++ % RIG_PORT_COUNT);
         struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(port)};
         address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-        int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        int fd = socket(AF_INET, type | SOCK_CLOEXEC, 0);
         assert_true(fd >= 0);
         int result = bind(fd, (struct sockaddr *)&address, sizeof(address));
         close(fd);
@@ -102,26 +120,40 @@ struct rig_node *rig_add(struct rig *rig, const char *name, uint32_t roles, cons
     node->roles = roles;
     node->settings = settings == NULL ? RIG_SETTINGS : settings;
     snprintf(node->name, sizeof(node->name), "%s", name);
-    snprintf(node->listen, sizeof(node->listen), "tcp://127.0.0.1:0");
+    rig_uri("127.0.0.1", 0, node->listen);
     proc_join(rig->folder, name, node->data);
     if ((roles & RIG_ARBITER) != 0 && rig->arbiter[0] == '\0') {
-        snprintf(node->listen, sizeof(node->listen), "tcp://127.0.0.1:%u", rig_free_port());
+        rig_uri("127.0.0.1", rig_free_port(), node->listen);
         memcpy(rig->arbiter, node->listen, sizeof(rig->arbiter));
     }
     return node;
 }
 
+/* The group of a node's transport. */
+static void rig_write_transport(const struct rig_node *node, char *ret_text, size_t size)
+{
+    char plugin[PROC_PATH_MAX];
+    snprintf(plugin, sizeof(plugin), "transport-%s", rig_scheme());
+    int len = node->transport == NULL
+                  ? snprintf(ret_text, size, "plugin = \"%s\"; listen = \"%s\";",
+                             rig_environment("KV_TEST_TRANSPORT_PLUGIN", plugin), node->listen)
+                  : snprintf(ret_text, size, "%s listen = \"%s\";", node->transport, node->listen);
+    assert_true(len > 0 && (size_t)len < size);
+}
+
 static void rig_write_config(const struct rig_node *node, const char *path)
 {
-    char text[4096];
+    char text[8192];
+    char transport[2048];
     const char *roles = node->roles == RIG_ARBITER   ? "\"arbiter\""
                         : node->roles == RIG_REPLICA ? "\"replica\""
                                                      : "\"arbiter\", \"replica\"";
+    rig_write_transport(node, transport, sizeof(transport));
     int len =
         snprintf(text, sizeof(text),
                  "node = { name = \"%s\"; roles = [%s]; arbiter = \"%s\"; data = \"%s\"; };\n"
-                 "transports = ( { plugin = \"transport-tcp\"; listen = \"%s\"; } );\n%s",
-                 node->name, roles, node->rig->arbiter, node->data, node->listen, node->settings);
+                 "transports = ( { %s } );\n%s",
+                 node->name, roles, node->rig->arbiter, node->data, transport, node->settings);
     assert_true(len > 0 && (size_t)len < sizeof(text));
     proc_write_file(path, text, (size_t)len);
 }
@@ -165,11 +197,12 @@ char *rig_wait_ready(struct rig_node *node)
 void rig_start(struct rig_node *node)
 {
     char begin[128];
+    char listen[RIG_URI_MAX];
     rig_launch(node);
     char *line = rig_wait_ready(node);
     snprintf(begin, sizeof(begin), "ready name=%s role=", node->name);
-    bool is_right = strncmp(line, begin, strlen(begin)) == 0 &&
-                    strstr(line, " listen=tcp://127.0.0.1:") != NULL;
+    snprintf(listen, sizeof(listen), " listen=%s://127.0.0.1:", rig_scheme());
+    bool is_right = strncmp(line, begin, strlen(begin)) == 0 && strstr(line, listen) != NULL;
     if (!is_right) {
         fail_msg("not the ready line of %s: %s", node->name, line);
     }

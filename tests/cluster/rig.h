@@ -2,6 +2,9 @@
  * A cluster of real processes for one test: kvnode with a configuration file each in a folder of
  * its own, kvctl with its output captured. A test ends with rig_pass(); a teardown without it
  * prints the ends of all logs. All processes and files are gone afterwards in either case.
+ *
+ * The environment chooses the transport of all nodes and of kvctl: KV_TEST_TRANSPORT, the scheme
+ * (default tcp), and KV_TEST_TRANSPORT_PLUGIN, a node's plugin (default transport-SCHEME).
  */
 #ifndef CLUSTER_RIG_H
 #define CLUSTER_RIG_H
@@ -24,6 +27,9 @@ struct rig_node {
     char listen[RIG_URI_MAX];
     char data[PROC_PATH_MAX];
     const char *settings; /* groups of the configuration beside node, transports */
+    /* What stands in the group of its transport beside listen; NULL: the plugin as above. To be
+     * set before the start; borrowed. */
+    const char *transport;
     uint32_t starts;
     bool is_frozen;
     struct proc proc;
@@ -58,8 +64,15 @@ int rig_teardown(void **state);
 /* The test came to its end. */
 void rig_pass(struct rig *rig);
 
-/* A port of 127.0.0.1 that nobody listens on, and that the kernel gives to nobody by itself. */
+/* The scheme of all addresses: tcp, or what KV_TEST_TRANSPORT says. */
+const char *rig_scheme(void);
+
+/* A port of 127.0.0.1 that nobody listens on with that scheme, and that the kernel gives to nobody
+ * by itself. */
 uint16_t rig_free_port(void);
+
+/* ret_uri (RIG_URI_MAX bytes) = SCHEME://HOST:PORT */
+void rig_uri(const char *host, uint16_t port, char *ret_uri);
 
 /* A node that is not started. An arbiter gets an address that it keeps when it is started again;
  * others take a free port at each start. settings: NULL: RIG_SETTINGS. */

@@ -50,14 +50,23 @@ static void one_expect_lines(const struct rig_run *run, const char *const *wante
 static void test_the_configuration_that_comes_along(void **state)
 {
     struct rig *rig = *state;
+    char plugin[128];
     char listen[128];
     char arbiter[128];
-    snprintf(rig->arbiter, sizeof(rig->arbiter), "tcp://127.0.0.1:%u", rig_free_port());
+    rig_uri("127.0.0.1", rig_free_port(), rig->arbiter);
+    snprintf(plugin, sizeof(plugin), "transports.[0].plugin=transport-%s", rig_scheme());
     snprintf(listen, sizeof(listen), "transports.[0].listen=%s", rig->arbiter);
     snprintf(arbiter, sizeof(arbiter), "node.arbiter=%s", rig->arbiter);
-    const char *argv[] = {CLUSTER_KVNODE, "-c",   CLUSTER_SOURCE "/etc/kv.cfg",
-                          "--set",        listen, "--set",
-                          arbiter,        NULL};
+    const char *argv[] = {CLUSTER_KVNODE,
+                          "-c",
+                          CLUSTER_SOURCE "/etc/kv.cfg",
+                          "--set",
+                          plugin,
+                          "--set",
+                          listen,
+                          "--set",
+                          arbiter,
+                          NULL};
     proc_start(&rig->other, rig->folder, "kv", rig->folder, argv);
     KVCTL_EXPECT(rig, 0, "--timeout", "20000", "put", "hello", "world");
     one_expect_out(KVCTL_EXPECT(rig, 0, "get", "hello"), "world\n");
@@ -78,13 +87,13 @@ static void test_port_zero(void **state)
 {
     struct rig *rig = *state;
     struct rig_node *node = rig_add(rig, "n1", RIG_ARBITER | RIG_REPLICA, NULL);
-    snprintf(node->listen, sizeof(node->listen), "tcp://127.0.0.1:0");
+    rig_uri("127.0.0.1", 0, node->listen);
     memcpy(rig->arbiter, node->listen, sizeof(rig->arbiter));
     rig_launch(node);
     char *line = rig_wait_ready(node);
     const char *uri = strstr(line, "listen=");
     assert_non_null(uri);
-    assert_true(strcmp(uri, "listen=tcp://127.0.0.1:0") != 0);
+    assert_true(strcmp(uri + strlen("listen="), node->listen) != 0);
     snprintf(rig->arbiter, sizeof(rig->arbiter), "%s", uri + strlen("listen="));
     free(line);
     KVCTL_EXPECT(rig, 0, "put", "k", "v");

@@ -45,16 +45,16 @@ static void test_an_address_that_is_not_ours(void **state)
 {
     struct rig *rig = *state;
     struct rig_node *node = refusals_node(rig);
-    snprintf(node->listen, sizeof(node->listen), "tcp://192.0.2.1:7400");
+    rig_uri("192.0.2.1", 7400, node->listen);
     memcpy(rig->arbiter, node->listen, sizeof(rig->arbiter));
-    refusals_expect(node, 4, "tcp://192.0.2.1:7400");
+    refusals_expect(node, 4, node->listen);
     rig_pass(rig);
 }
 
 static void test_no_arbiter(void **state)
 {
     struct rig *rig = *state;
-    snprintf(rig->arbiter, sizeof(rig->arbiter), "tcp://127.0.0.1:%u", rig_free_port());
+    rig_uri("127.0.0.1", rig_free_port(), rig->arbiter);
     struct rig_node *node =
         rig_add(rig, "n1", RIG_REPLICA, "replication = { join_timeout_ms = 700; };\n");
     refusals_expect(node, 4, "join_timeout_ms");
@@ -99,7 +99,7 @@ static void test_another_clusters_data(void **state)
     struct rig_node *other = rig_add(rig, "a", RIG_ARBITER, NULL);
     rig_start(other);
     first->roles = RIG_REPLICA;
-    snprintf(first->listen, sizeof(first->listen), "tcp://127.0.0.1:0");
+    rig_uri("127.0.0.1", 0, first->listen);
     refusals_expect(first, 4, "another cluster");
     rig_pass(rig);
 }

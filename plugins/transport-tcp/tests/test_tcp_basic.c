@@ -1,5 +1,5 @@
 /* Links between two well-behaved ends: messages of all sizes, batching, reconnecting, addresses. */
-#include "world.h"
+#include "raw.h"
 
 #include <stdio.h>
 #include <stdlib.h>

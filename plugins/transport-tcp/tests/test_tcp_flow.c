@@ -1,5 +1,5 @@
 /* Back-pressure, and ending links and instances in every state and from every callback. */
-#include "world.h"
+#include "raw.h"
 
 #include <stdio.h>
 #include <stdlib.h>

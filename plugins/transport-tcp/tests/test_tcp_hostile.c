@@ -1,5 +1,5 @@
 /* Peers that do not keep to the protocol, and machines that run out of something. */
-#include "world.h"
+#include "raw.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,12 +1,13 @@
 /*
- * What the tests stand on: a loop, nodes (a fake host with one instance of the plugin, loaded from
- * its shared object as a real host does) and raw sockets. One thread.
+ * What the tests of a transport stand on: a loop, and nodes, each a fake host with one instance of
+ * the plugin, loaded from its shared object as a real host does. One thread. The build says which
+ * plugin: PLUGIN_FILE, and the scheme of its URIs, PLUGIN_SCHEME ("tcp").
  *
  * The fake host checks on every callback that no operation of that plugin is on the stack, that an
  * up and a down alternate, and that nothing comes after on_stopped.
  */
-#ifndef TRANSPORT_TCP_TESTS_WORLD_H
-#define TRANSPORT_TCP_TESTS_WORLD_H
+#ifndef PLUGINS_COMMON_TESTS_WORLD_H
+#define PLUGINS_COMMON_TESTS_WORLD_H
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -79,7 +80,7 @@ struct node {
     bool has_failed;
     size_t live_bytes;
     size_t peak_bytes;
-    char log[65536];
+    char log[1 << 20];
     size_t log_len;
 };
 
@@ -119,7 +120,7 @@ struct node *node_try_open(struct world *world, const struct kv_transport_limits
 void node_close(struct node *node);
 void node_stop(struct node *node);
 int32_t node_try_listen(struct node *node, const char *uri, char *ret_uri);
-/* On tcp://127.0.0.1:0; returns the port. */
+/* On 127.0.0.1, a free port; returns it. */
 uint16_t node_listen(struct node *node, char *ret_uri);
 struct peer *node_connect(struct node *node, const char *uri);
 int32_t node_try_connect(struct node *node, const char *uri, struct peer **ret_peer);
@@ -133,19 +134,5 @@ uint32_t node_count_up(const struct node *node);
 
 int32_t peer_send(struct peer *peer, const void *bytes, size_t len);
 void peer_close(struct peer *peer);
-
-/* Raw sockets, non-blocking; each waits by turning the loop. */
-int raw_connect(struct world *world, uint16_t port);
-int raw_listen(uint16_t *ret_port);
-int raw_accept(struct world *world, int listener);
-void raw_send(struct world *world, int fd, const void *bytes, size_t len);
-/* Returns how many bytes came before the end: less than len means that the peer closed. */
-size_t raw_receive(struct world *world, int fd, void *bytes, size_t len);
-/* Waits for the end of the stream; returns how many bytes came before. */
-size_t raw_wait_end(struct world *world, int fd);
-/* The preamble of this version, both ways. */
-void raw_shake_hands(struct world *world, int fd);
-/* Writes a frame around the payload; returns its length. */
-size_t raw_encode(uint8_t *at, const void *payload, uint32_t len);
 
 #endif
