@@ -319,6 +319,10 @@ static void config_read_node(struct config_file *file, struct config *config)
     }
     config->node.name = config_copy(name == NULL ? "" : name);
     config->node.arbiter = config_copy(arbiter == NULL ? "" : arbiter);
+    char place[CONFIG_PLACE_MAX];
+    config_file_place(file, group == NULL ? NULL : config_setting_get_member(group, "arbiter"),
+                      place);
+    config->node.arbiter_place = config_copy(place);
     char path[NODE_NAME_MAX + sizeof("data/")];
     snprintf(path, sizeof(path), "data/%s", config->node.name);
     config->node.data = config_copy(data == NULL ? path : data);
@@ -633,6 +637,7 @@ void config_release(struct config *config)
     alloc_free(config->log_level);
     alloc_free(config->node.name);
     alloc_free(config->node.arbiter);
+    alloc_free(config->node.arbiter_place);
     alloc_free(config->node.data);
     alloc_free(config);
 }

@@ -41,6 +41,7 @@ struct config {
     struct {
         char *name;
         char *arbiter;
+        char *arbiter_place; /* where that stands: "FILE:LINE" or "--set node.arbiter" */
         char *data; /* folder of the node's identity and the arbiter's state; "data/NAME" */
         bool is_arbiter;
         bool is_replica;

@@ -43,6 +43,7 @@ struct network_transport {
 struct network {
     uv_loop_t *loop;
     const struct config *config;
+    const struct plugins *plugins;
     uint32_t message_max;
     struct network_events events;
     void *ctx;
@@ -144,6 +145,7 @@ struct network *network_create(uv_loop_t *loop, const struct config *config,
     struct network *network = alloc_zeroed(1, sizeof(*network));
     network->loop = loop;
     network->config = config;
+    network->plugins = plugins;
     network->message_max = message_max;
     network->events = *events;
     network->ctx = ctx;
@@ -247,25 +249,53 @@ static struct network_transport *network_transport_for(struct network *network, 
     return NULL;
 }
 
-void network_open(struct network *network, uint64_t number, const char *uri)
+/* False when no transport serves the address, or the one that does cannot make out what it says. */
+static bool network_open_at(struct network *network, uint64_t number, const char *uri)
 {
     struct network_transport *transport = network_transport_for(network, uri);
     if (transport == NULL) {
-        log_event(KV_LOG_WARN, "network",
-                  "link-impossible uri=%s reason=\"no transport of this node serves such an "
-                  "address\"",
-                  uri);
-        return;
+        return false;
     }
     struct link *link = links_open(&network->links, number, transport->guard);
     int32_t status = guard_transport_connect(transport->guard, uri, link, &link->guard);
     if (status != KV_OK) {
-        log_event(KV_LOG_WARN, "network", "link-impossible uri=%s reason=\"%s\"", uri,
-                  status_text(status));
+        char quoted[LOG_QUOTED_MAX];
+        log_event(KV_LOG_WARN, "network", "address-refused uri=\"%s\" reason=\"%s\"",
+                  log_quote(uri, quoted), status_text(status));
         links_remove(&network->links, link);
-        return;
+        return false;
     }
     log_event(KV_LOG_DEBUG, "network", "link-opened link=%" PRIx64 " uri=%s", number, uri);
+    return true;
+}
+
+static void network_note_impossible(const struct network *network, const char *const *uris,
+                                    uint32_t uris_len)
+{
+    char addresses[URIS_MAX * (URI_MAX + 1)];
+    char schemes[PLUGINS_SCHEMES_MAX];
+    char quoted[LOG_QUOTED_MAX];
+    size_t len = 0;
+    for (uint32_t i = 0; i < uris_len; i++) {
+        len += (size_t)snprintf(addresses + len, sizeof(addresses) - len, "%s%s", i == 0 ? "" : ",",
+                                uris[i]);
+    }
+    log_event(KV_LOG_WARN, "network",
+              "link-impossible uris=\"%s\" schemes=%s reason=\"no transport of this node serves "
+              "any of these addresses\"",
+              log_quote(addresses, quoted), plugins_schemes(network->plugins, schemes));
+}
+
+void network_open(struct network *network, uint64_t number, const char *const *uris,
+                  uint32_t uris_len)
+{
+    KV_CHECK(uris_len >= 1 && uris_len <= URIS_MAX);
+    for (uint32_t i = 0; i < uris_len; i++) {
+        if (network_open_at(network, number, uris[i])) {
+            return;
+        }
+    }
+    network_note_impossible(network, uris, uris_len);
 }
 
 void network_close_link(struct network *network, uint64_t number)

@@ -44,8 +44,10 @@ int32_t network_start(struct network *network, char *ret_error);
 /* Binds to every address of the configuration, in its order; errors as network_start(). */
 int32_t network_listen(struct network *network, struct network_uris *ret_uris, char *ret_error);
 
-/* Makes a link of that number. When no transport serves the URI it stays down, with a log line. */
-void network_open(struct network *network, uint64_t number, const char *uri);
+/* Makes a link of that number to the first of the peer's addresses that one of the transports
+ * serves. When none is served it stays down, with a log line. */
+void network_open(struct network *network, uint64_t number, const char *const *uris,
+                  uint32_t uris_len);
 
 /* Ends a link of either kind; an unknown number is fine. */
 void network_close_link(struct network *network, uint64_t number);

@@ -10,6 +10,9 @@
 #define PLUGINS_TRANSPORT_PREFIX "transport-"
 #define PLUGINS_REASON_MAX       512u
 
+/* A plugin's name has at most 63 bytes (the loader's limit). */
+_Static_assert(PLUGINS_SCHEMES_MAX >= CONFIG_TRANSPORTS_MAX * 65, "all schemes fit");
+
 const char *plugins_scheme(const struct loaded_plugin *loaded)
 {
     const char *name = loaded->descriptor.name;
@@ -22,6 +25,49 @@ bool plugins_serves(const struct loaded_plugin *loaded, const char *uri)
     const char *scheme = plugins_scheme(loaded);
     size_t len = strlen(scheme);
     return strncmp(uri, scheme, len) == 0 && strncmp(uri + len, "://", 3) == 0;
+}
+
+/* True when an earlier transport has the same scheme. */
+static bool plugins_repeats_scheme(const struct plugins *plugins, uint32_t place)
+{
+    uint32_t i = 0;
+    while (i < place && strcmp(plugins_scheme(plugins->transports[i].loaded),
+                               plugins_scheme(plugins->transports[place].loaded)) != 0) {
+        i++;
+    }
+    return i < place;
+}
+
+const char *plugins_schemes(const struct plugins *plugins, char *ret_text)
+{
+    size_t len = 0;
+    ret_text[0] = '\0';
+    for (uint32_t i = 0; i < plugins->transports_len; i++) {
+        if (!plugins_repeats_scheme(plugins, i)) {
+            int more = snprintf(ret_text + len, PLUGINS_SCHEMES_MAX - len, "%s%s",
+                                len == 0 ? "" : ",", plugins_scheme(plugins->transports[i].loaded));
+            len += (size_t)more;
+        }
+    }
+    return ret_text;
+}
+
+/* The arbiter has one address only, so one of the transports must serve it. */
+static int32_t plugins_check_arbiter(const struct config *config, const struct plugins *plugins,
+                                     char *ret_error)
+{
+    char schemes[PLUGINS_SCHEMES_MAX];
+    for (uint32_t i = 0; i < plugins->transports_len; i++) {
+        if (plugins_serves(plugins->transports[i].loaded, config->node.arbiter)) {
+            return KV_OK;
+        }
+    }
+    snprintf(ret_error, PLUGINS_ERROR_MAX,
+             "%s: node.arbiter is \"%s\", and no transport of this node serves such an address "
+             "(schemes served: %s); give an address at which the arbiter can be reached so, or add "
+             "the transport",
+             config->node.arbiter_place, config->node.arbiter, plugins_schemes(plugins, schemes));
+    return KV_E_INVALID;
 }
 
 /* KV_E_INVALID: its settings; KV_E_VERSION or KV_E_NOT_FOUND: the plugin itself. */
@@ -86,6 +132,9 @@ int32_t plugins_load(const struct config *config, struct plugins *ret_plugins, c
                  "%s: the transports together listen on %u addresses; a node needs 1 to %d",
                  config->file, uris_len, URIS_MAX);
         status = KV_E_INVALID;
+    }
+    if (status == KV_OK) {
+        status = plugins_check_arbiter(config, ret_plugins, ret_error);
     }
     if (status == KV_OK && config->node.is_replica) {
         ret_plugins->has_persistence = true;

@@ -45,6 +45,11 @@ void plugins_close(struct plugins *plugins);
 /* The scheme of the URIs that a transport plugin serves: "tcp" of "transport-tcp". */
 const char *plugins_scheme(const struct loaded_plugin *loaded);
 
+#define PLUGINS_SCHEMES_MAX 640u
+
+/* The schemes of all transports, each once: "tcp,udp". ret_text: PLUGINS_SCHEMES_MAX bytes. */
+const char *plugins_schemes(const struct plugins *plugins, char *ret_text);
+
 /* True when uri begins with "SCHEME://". */
 bool plugins_serves(const struct loaded_plugin *loaded, const char *uri);
 

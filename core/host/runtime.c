@@ -157,7 +157,8 @@ static void runtime_do(struct runtime *runtime, const struct effect *effect)
         runtime_do_persist(runtime, effect);
         break;
     case EFFECT_OPEN_LINK:
-        network_open(runtime->network, effect->as.open_link.link, effect->as.open_link.uri);
+        network_open(runtime->network, effect->as.open_link.link, effect->as.open_link.uris,
+                     effect->as.open_link.uris_len);
         break;
     case EFFECT_CLOSE_LINK:
         network_close_link(runtime->network, effect->as.close_link.link);

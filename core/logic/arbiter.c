@@ -9,8 +9,13 @@
 /* How long `kvctl leave` waits for a node that is there to go by itself. */
 #define ARBITER_LEAVE_MS 10000u
 
-/* A node that was heard within so many replica_timeouts is taken to be there. */
-#define ARBITER_ALIVE_TIMEOUTS 2u
+/* A node that was heard within so many replica_timeouts is taken to be there. A link that is down
+ * tells it at once, but a transport may notice that only after seconds: then this is all there is.
+ * So a Join that takes the place of another one waits for as long as silence is borne anywhere,
+ * since that is how long a process that was killed and started again stays out; who is asked to
+ * leave has more time, so that one that is there goes by itself. */
+#define ARBITER_ALIVE_TIMEOUTS_JOIN  1u
+#define ARBITER_ALIVE_TIMEOUTS_LEAVE 2u
 
 int32_t arbiter_create(struct context *context, struct arbiter **ret_arbiter)
 {
@@ -94,7 +99,7 @@ static struct arbiter_peer *arbiter_peer(struct arbiter *arbiter, uint64_t node)
 }
 
 /* Remembers where a node was heard; the one silent for longest makes room. */
-static void arbiter_hear(struct arbiter *arbiter, uint64_t node, uint64_t link)
+static struct arbiter_peer *arbiter_hear(struct arbiter *arbiter, uint64_t node, uint64_t link)
 {
     struct arbiter_peer *peer = arbiter_peer(arbiter, node);
     if (peer == NULL && arbiter->peers_len < ARBITER_PEERS_MAX) {
@@ -108,16 +113,19 @@ static void arbiter_hear(struct arbiter *arbiter, uint64_t node, uint64_t link)
     if (peer->node != node) {
         peer->committed = 0;
     }
+    if (peer->node != node || peer->link != link) {
+        peer->incarnation = 0;
+    }
     peer->node = node;
     peer->link = link;
     peer->heard_ms = arbiter->context->now_ms;
+    return peer;
 }
 
-static bool arbiter_is_alive(struct arbiter *arbiter, uint64_t node)
+static bool arbiter_is_alive(struct arbiter *arbiter, uint64_t node, uint32_t timeouts)
 {
     const struct arbiter_peer *peer = arbiter_peer(arbiter, node);
-    uint64_t alive_ms =
-        ARBITER_ALIVE_TIMEOUTS * (uint64_t)arbiter->context->config->replica_timeout_ms;
+    uint64_t alive_ms = timeouts * (uint64_t)arbiter->context->config->replica_timeout_ms;
     return peer != NULL && peer->link != 0 && arbiter->context->now_ms - peer->heard_ms < alive_ms;
 }
 
@@ -289,7 +297,7 @@ static bool arbiter_name_is_free(struct arbiter *arbiter, uint64_t link, const s
         arbiter_reject(arbiter, link, join, REJECT_NAME_IN_USE, false,
                        "the primary has this name and another identity: give this node another "
                        "name, or bring back the primary's data folder");
-    } else if (arbiter_is_alive(arbiter, other->node)) {
+    } else if (arbiter_is_alive(arbiter, other->node, ARBITER_ALIVE_TIMEOUTS_JOIN)) {
         arbiter_reject(arbiter, link, join, REJECT_NAME_IN_USE, true,
                        "another node of this name is a member and alive");
     } else {
@@ -348,24 +356,39 @@ static bool arbiter_data_fits(struct arbiter *arbiter, uint64_t link, const stru
 }
 
 /* A member that is alive at another link: two processes with one identity, say, of a copied folder.
- * A process that has ended is not alive, since its link is down. */
+ * A process that has ended is not alive: its link is down, or it has been silent for long enough.
+ */
 static bool arbiter_identity_is_free(struct arbiter *arbiter, uint64_t link,
                                      const struct message *join, const struct member *member)
 {
     const struct arbiter_peer *peer = arbiter_peer(arbiter, join->sender);
     if (member == NULL || member->incarnation == join->body.join.incarnation ||
-        !arbiter_is_alive(arbiter, join->sender) || peer->link == link) {
+        !arbiter_is_alive(arbiter, join->sender, ARBITER_ALIVE_TIMEOUTS_JOIN) ||
+        peer->link == link) {
         return true;
     }
     arbiter_reject(arbiter, link, join, REJECT_NAME_IN_USE, true,
-                   "a member with the identity of this data folder is alive: is the folder a copy? "
-                   "Start this node with an empty one");
+                   "a member with the identity of this data folder was heard a moment ago: after a "
+                   "crash this passes within replica_timeout_ms; if it does not, the folder is a "
+                   "copy: start this node with an empty one");
     return false;
+}
+
+/* A Join that was late: the process at this link has come as a later incarnation since (it counts
+ * them up). Taken, it would put out what is there now. */
+static bool arbiter_is_late_join(struct arbiter *arbiter, uint64_t link, const struct message *join)
+{
+    const struct arbiter_peer *peer = arbiter_peer(arbiter, join->sender);
+    return peer != NULL && peer->link == link && join->body.join.incarnation < peer->incarnation;
 }
 
 static void arbiter_on_join(struct arbiter *arbiter, uint64_t link, const struct message *join)
 {
     const struct member *member = view_find(&arbiter->view, join->sender);
+    if (arbiter_is_late_join(arbiter, link, join)) {
+        context_count(arbiter->context, COUNTER_messages_unexpected);
+        return;
+    }
     if (!arbiter_data_fits(arbiter, link, join) || !arbiter_name_is_free(arbiter, link, join) ||
         !arbiter_identity_is_free(arbiter, link, join, member)) {
         return;
@@ -375,7 +398,7 @@ static void arbiter_on_join(struct arbiter *arbiter, uint64_t link, const struct
                        "the view is full: a member has to leave first");
         return;
     }
-    arbiter_hear(arbiter, join->sender, link);
+    arbiter_hear(arbiter, join->sender, link)->incarnation = join->body.join.incarnation;
     if (member != NULL && member->incarnation == join->body.join.incarnation) {
         arbiter_send_joined(arbiter, member, link);
         return;
@@ -417,7 +440,7 @@ static void arbiter_press_leave(struct arbiter *arbiter, const struct arbiter_le
     if (member == NULL || leave->node == arbiter->view.primary) {
         return;
     }
-    if (arbiter_is_alive(arbiter, leave->node)) {
+    if (arbiter_is_alive(arbiter, leave->node, ARBITER_ALIVE_TIMEOUTS_LEAVE)) {
         struct message message = arbiter_message(arbiter, MESSAGE_LEAVE);
         message.body.leave.name.at = (const uint8_t *)member->name;
         message.body.leave.name.len = strlen(member->name);
@@ -475,18 +498,23 @@ static void arbiter_on_leave(struct arbiter *arbiter, uint64_t link, const struc
 static void arbiter_on_heartbeat(struct arbiter *arbiter, uint64_t link,
                                  const struct message *message)
 {
-    arbiter_hear(arbiter, message->sender, link);
     const struct member *member = view_find(&arbiter->view, message->sender);
-    bool is_current = message->view == arbiter->view.number && member != NULL &&
-                      member->incarnation == message->body.heartbeat.incarnation;
-    /* Only of a member in sync is the commit index what it says; see arbiter_committed(). */
-    struct arbiter_peer *peer = arbiter_peer(arbiter, message->sender);
-    if (is_current && member->state == MEMBER_IN_SYNC &&
-        message->body.heartbeat.committed_index > peer->committed) {
-        peer->committed = message->body.heartbeat.committed_index;
+    bool is_other = member != NULL && member->incarnation != message->body.heartbeat.incarnation;
+    /* Another incarnation, whose word was late, say, or which does not know yet that it is over:
+     * the way to the member that is there now does not lead over this link. */
+    if (!is_other) {
+        arbiter_hear(arbiter, message->sender, link);
     }
+    bool is_current = message->view == arbiter->view.number && member != NULL && !is_other;
     if (!is_current) {
         arbiter_send_view(arbiter, message->sender, link);
+        return;
+    }
+    /* Only of a member in sync is the commit index what it says; see arbiter_committed(). */
+    struct arbiter_peer *peer = arbiter_peer(arbiter, message->sender);
+    if (member->state == MEMBER_IN_SYNC &&
+        message->body.heartbeat.committed_index > peer->committed) {
+        peer->committed = message->body.heartbeat.committed_index;
     }
 }
 

@@ -13,7 +13,8 @@ struct arbiter_peer {
     uint64_t node;
     uint64_t link; /* 0: none at present */
     uint64_t heard_ms;
-    uint64_t committed; /* highest commit index that it told of */
+    uint64_t incarnation; /* the latest that came over this link; 0: none has told yet */
+    uint64_t committed;   /* highest commit index that it told of */
 };
 
 /* A `kvctl leave` that waits until the node has gone. */

@@ -73,15 +73,22 @@ void context_send_records(struct context *context, uint64_t link, struct message
     memcpy(slices + 1, records, records_len * sizeof(*records));
 }
 
-uint64_t context_open_link(struct context *context, const char *uri)
+uint64_t context_open_link(struct context *context, const char *const *uris, uint32_t uris_len)
 {
+    KV_CHECK(uris_len >= 1 && uris_len <= URIS_MAX);
     uint64_t link = LINK_OPENED_BIT | context->next_link++;
-    size_t len = strlen(uri) + 1;
-    char *copy = arena_alloc(&context->effects->arena, len);
-    memcpy(copy, uri, len);
+    struct arena *arena = &context->effects->arena;
+    const char **copies = arena_alloc(arena, uris_len * sizeof(*copies));
+    for (uint32_t i = 0; i < uris_len; i++) {
+        size_t len = strlen(uris[i]) + 1;
+        char *copy = arena_alloc(arena, len);
+        memcpy(copy, uris[i], len);
+        copies[i] = copy;
+    }
     struct effect *effect = effects_add(context->effects, EFFECT_OPEN_LINK);
     effect->as.open_link.link = link;
-    effect->as.open_link.uri = copy;
+    effect->as.open_link.uris = copies;
+    effect->as.open_link.uris_len = uris_len;
     return link;
 }
 

@@ -65,8 +65,9 @@ void context_send(struct context *context, uint64_t link, const struct message *
 void context_send_records(struct context *context, uint64_t link, struct message *message,
                           const struct kv_slice *slices, uint32_t slices_len);
 
-/* Adds an OPEN_LINK and returns the new link's number. */
-uint64_t context_open_link(struct context *context, const char *uri);
+/* Adds an OPEN_LINK to a peer with these addresses (1 to URIS_MAX, best first; copied) and returns
+ * the new link's number. */
+uint64_t context_open_link(struct context *context, const char *const *uris, uint32_t uris_len);
 
 /* Adds a CLOSE_LINK; 0 is fine. */
 void context_close_link(struct context *context, uint64_t link);

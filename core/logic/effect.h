@@ -45,7 +45,8 @@ struct effect {
         } persist;
         struct {
             uint64_t link; /* links opened by the logic have bit 63 set, accepted ones have not */
-            const char *uri;
+            const char *const *uris; /* of the one peer, best first: the first that is served */
+            uint32_t uris_len;       /* 1 to URIS_MAX */
         } open_link;
         struct {
             uint64_t link;

@@ -298,7 +298,7 @@ void membership_init(struct replica *replica)
 {
     struct context *context = replica->context;
     replica->membership.incarnation = context->config->incarnation;
-    replica->membership.arbiter = context_open_link(context, context->config->arbiter_uri);
+    replica->membership.arbiter = context_open_link(context, &context->config->arbiter_uri, 1);
 }
 
 void membership_start(struct replica *replica)

@@ -151,12 +151,10 @@ static void primary_try_commit(struct replica *replica)
 
 /* --- members --- */
 
-static struct replicator *primary_find(const struct primary *primary, uint64_t node,
-                                       uint32_t *ret_place)
+static struct replicator *primary_find(const struct primary *primary, uint64_t node)
 {
     for (uint32_t i = 0; i < primary->replicators_len; i++) {
         if (primary->replicators[i]->node == node) {
-            *ret_place = i;
             return primary->replicators[i];
         }
     }
@@ -168,7 +166,8 @@ static void primary_add_replicator(struct replica *replica, const struct member 
     struct primary *primary = &replica->primary;
     KV_CHECK(primary->replicators_len < MEMBERS_MAX);
     struct replicator *replicator = alloc_bytes(sizeof(*replicator));
-    replicator_init(replicator, replica->context, member->node, member->joined, member->uris[0],
+    replicator_init(replicator, replica->context, member->node, member->joined,
+                    routes_open_link(&primary->routes, replica->context, member),
                     primary_source(replica).committed);
     primary->replicators[primary->replicators_len++] = replicator;
 }
@@ -213,6 +212,7 @@ void primary_on_view(struct replica *replica)
         const struct replicator *replicator = primary->replicators[i];
         const struct member *member = view_find(&replica->view, replicator->node);
         if (member == NULL || member->joined != replicator->session) {
+            routes_on_session_end(&primary->routes, replicator);
             primary_drop_replicator(replica, i);
             if (BUG(waive_stayers)) {
                 primary_waive_all(replica);
@@ -223,11 +223,10 @@ void primary_on_view(struct replica *replica)
     }
     for (uint32_t i = 0; i < replica->view.members_len; i++) {
         const struct member *member = &replica->view.members[i];
-        uint32_t place;
         if (member->node == replica->context->config->node) {
             continue;
         }
-        struct replicator *replicator = primary_find(primary, member->node, &place);
+        struct replicator *replicator = primary_find(primary, member->node);
         if (replicator == NULL) {
             primary_add_replicator(replica, member);
             continue;
@@ -514,8 +513,7 @@ static enum primary_refusals primary_take_refusals(struct replica *replica,
 
 void primary_on_ack(struct replica *replica, uint64_t link, const struct message *message)
 {
-    uint32_t place;
-    struct replicator *replicator = primary_find(&replica->primary, message->sender, &place);
+    struct replicator *replicator = primary_find(&replica->primary, message->sender);
     struct message partly; /* what counts of a message whose refusals have to wait */
     if (replicator == NULL || replicator->link != link || replicator->abandoned ||
         message->body.snapshot_ack.session != replicator->session ||

@@ -10,6 +10,7 @@
 #include "logic/persister.h"
 #include "logic/refusals.h"
 #include "logic/replicator.h"
+#include "logic/routes.h"
 #include "logic/index_set.h"
 #include "logic/waiting.h"
 
@@ -25,6 +26,7 @@ struct primary {
     bool commit_moved;      /* or refusals were dealt with: the secondaries do not know yet */
     struct replicator *replicators[MEMBERS_MAX];
     uint32_t replicators_len;
+    struct routes routes;
 };
 
 struct secondary {

@@ -53,12 +53,12 @@ static struct window_entry *replicator_add(struct replicator *replicator,
 }
 
 void replicator_init(struct replicator *replicator, struct context *context, uint64_t node,
-                     uint64_t session, const char *uri, struct kv_position committed)
+                     uint64_t session, uint64_t link, struct kv_position committed)
 {
     memset(replicator, 0, sizeof(*replicator));
     replicator->node = node;
     replicator->session = session;
-    replicator->link = context_open_link(context, uri);
+    replicator->link = link;
     replicator->window = alloc_zeroed(WINDOW_MESSAGES_MAX, sizeof(*replicator->window));
     replicator->transferring = true;
     replicator->next_index = committed.index + 1;
@@ -313,6 +313,7 @@ bool replicator_on_ack(struct replicator *replicator, struct context *context,
         context_count(context, COUNTER_messages_unexpected);
         return false;
     }
+    replicator->heard = true;
     replicator->heard_ms = context->now_ms;
     bool moved = false;
     if (received > replicator->received) {

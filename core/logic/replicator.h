@@ -24,6 +24,7 @@ struct replicator {
     uint64_t node;
     uint64_t session; /* member.joined */
     uint64_t link;
+    bool heard;            /* in this session */
     bool counted;          /* its acknowledgement is needed for commit */
     uint64_t counted_from; /* ... of what is beyond this index */
     bool in_sync;          /* and the view says so */
@@ -58,10 +59,10 @@ struct replicator {
     uint64_t reported_ms;   /* last CaughtUp or Suspect for it */
 };
 
-/* Opens the link to uri. The log is sent from committed + 1 on; everything up to there is in the
- * store that the transfer walks. */
+/* link: to the member, opened for this session; the replicator closes it. The log is sent from
+ * committed + 1 on; everything up to there is in the store that the transfer walks. */
 void replicator_init(struct replicator *replicator, struct context *context, uint64_t node,
-                     uint64_t session, const char *uri, struct kv_position committed);
+                     uint64_t session, uint64_t link, struct kv_position committed);
 void replicator_close(struct replicator *replicator, struct context *context);
 
 /* What a pump reads. */

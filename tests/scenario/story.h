@@ -170,6 +170,12 @@ uint64_t story_received(const struct story *story, enum story_peer secondary);
 
 /* --- the arbiter: edits the next view, then tells it --- */
 
+/* From now on it joins with "second://NAME" behind "test://NAME". */
+void story_has_second_address(struct story *story, enum story_peer secondary);
+
+/* The address that comes first in the node's last link to it. */
+const char *story_first_address(const struct story *story, enum story_peer secondary);
+
 void story_view_add(struct story *story, enum story_peer secondary); /* as a candidate */
 void story_view_remove(struct story *story, enum story_peer secondary);
 void story_view_in_sync(struct story *story, enum story_peer secondary);
@@ -181,6 +187,10 @@ void story_view_follows(struct story *story, uint64_t number);
 
 /* The links to those that the view has brought are up. */
 void story_links_up(struct story *story);
+
+/* The node's link to it, and word that a link has ended. */
+uint64_t story_link_to(const struct story *story, enum story_peer secondary);
+void story_link_goes(struct story *story, uint64_t link);
 
 /* The link that the node has opened to that peer breaks and is there again. */
 void story_link_returns(struct story *story, enum story_peer peer);

@@ -229,8 +229,14 @@ static void story_take_persist(struct story *story, const struct effect *effect)
 
 static void story_take_open_link(struct story *story, const struct effect *effect)
 {
-    const char *name = effect->as.open_link.uri + strlen("test://");
-    story_trace(story, "node : open link to %s", name);
+    const char *const *uris = effect->as.open_link.uris;
+    const char *name = strstr(uris[0], "://") + strlen("://");
+    if (effect->as.open_link.uris_len == 1) {
+        story_trace(story, "node : open link to %s", name);
+    } else {
+        assert_int_equal(effect->as.open_link.uris_len, 2);
+        story_trace(story, "node : open link to %s at %s, else %s", name, uris[0], uris[1]);
+    }
     if (strcmp(name, story_peer_name(ARBITER)) == 0) {
         story->arbiter_link = effect->as.open_link.link;
         return;
@@ -241,6 +247,8 @@ static void story_take_open_link(struct story *story, const struct effect *effec
             story->secondaries[i].link = effect->as.open_link.link;
             story->secondaries[i].last_link = effect->as.open_link.link;
             story->secondaries[i].up = false;
+            snprintf(story->secondaries[i].address, sizeof(story->secondaries[i].address), "%s",
+                     uris[0]);
             return;
         }
     }

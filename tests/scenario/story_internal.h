@@ -43,6 +43,8 @@ struct story_secondary {
     uint64_t link;      /* the node's to it; 0: none */
     uint64_t last_link; /* also when it is closed */
     bool up;            /* that link */
+    char address[32];   /* that comes first in it */
+    bool has_second;    /* address: "second://NAME" */
     uint64_t session;   /* joined; 0: not in the view */
     uint64_t expected;  /* seq of the next Snapshot that it takes */
     bool prompt;

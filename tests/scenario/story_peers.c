@@ -284,9 +284,12 @@ static void story_view_drop(struct story *story, uint64_t node)
 void story_view_add(struct story *story, enum story_peer secondary)
 {
     struct story_secondary *peer = &story->secondaries[secondary];
-    const struct member *member =
+    struct member *member =
         story_view_put(story, story_peer_node(secondary), STORY_INCARNATION + secondary,
                        story_peer_name(secondary), MEMBER_CANDIDATE);
+    if (peer->has_second) {
+        snprintf(member->uris[member->uris_len++], URI_MAX + 1, "second://%s", member->name);
+    }
     peer->session = member->joined;
     peer->expected = 0;
     peer->owes = false;
@@ -294,6 +297,16 @@ void story_view_add(struct story *story, enum story_peer secondary)
     peer->refused_dealt = 0;
     buffer_close(&peer->records);
     buffer_init(&peer->records);
+}
+
+void story_has_second_address(struct story *story, enum story_peer secondary)
+{
+    story->secondaries[secondary].has_second = true;
+}
+
+const char *story_first_address(const struct story *story, enum story_peer secondary)
+{
+    return story->secondaries[secondary].address;
 }
 
 void story_view_remove(struct story *story, enum story_peer secondary)
@@ -404,6 +417,19 @@ void story_links_up(struct story *story)
             story_link_up(story, secondary->link);
         }
     }
+}
+
+uint64_t story_link_to(const struct story *story, enum story_peer secondary)
+{
+    return story->secondaries[secondary].link;
+}
+
+void story_link_goes(struct story *story, uint64_t link)
+{
+    struct event event = {.kind = EVENT_LINK_DOWN, .now_ms = story->now_ms};
+    event.as.link.link = link;
+    story_trace(story, "-- word comes that a link has ended");
+    story_step(story, &event);
 }
 
 void story_link_returns(struct story *story, enum story_peer peer)

@@ -214,6 +214,94 @@ static void junk_on_own_links(void **state)
     story_end(s);
 }
 
+/* At S1's first address nobody answers (a firewall, say): the next session tries the second one,
+ * and those after it stay with it for as long as somebody is heard there. */
+static void address_that_leads_nowhere(void **state)
+{
+    struct story *s = story_begin(state, __func__);
+    story_config(s)->replica_timeout_ms = 500;
+    story_start_primary(s, 0);
+    story_store_prompt(s, true);
+    story_has_second_address(s, S1);
+    story_view_add(s, S1);
+    story_tell_view(s); /* its link does not come up */
+    assert_string_equal(story_first_address(s, S1), "test://S1");
+    story_run_ms(s, 550);
+    expect_suspect(s, S1);
+    story_leaves(s, S1);
+    story_brings_in(s, S1);
+    assert_string_equal(story_first_address(s, S1), "second://S1");
+    story_secondary_prompt(s, S1, true);
+    expect_ack(s, CLIENT1, story_insert(s, CLIENT1, "k", "v"));
+    story_say(s, "it falls silent: that alone is no reason to change");
+    story_cut(s, S1, true);
+    story_run_ms(s, 650);
+    story_take_all(s, ARBITER); /* Suspect, some times */
+    story_leaves(s, S1);
+    story_joins(s, S1);
+    assert_string_equal(story_first_address(s, S1), "second://S1");
+    story_run_ms(s, 550);
+    expect_suspect(s, S1);
+    story_say(s, "not a word in a whole session: the next one, and after the last the first");
+    story_leaves(s, S1);
+    story_cut(s, S1, false);
+    story_brings_in(s, S1);
+    assert_string_equal(story_first_address(s, S1), "test://S1");
+    story_take_all(s, ARBITER);
+    read_all(s);
+    story_end(s);
+}
+
+/* A member that comes again before its silence has lasted has no trouble with its address. */
+static void restart_keeps_the_address(void **state)
+{
+    struct story *s = story_begin(state, __func__);
+    story_config(s)->replica_timeout_ms = 500;
+    story_start_primary(s, 0);
+    story_has_second_address(s, S1);
+    for (int i = 0; i < 3; i++) {
+        story_view_add(s, S1);
+        story_tell_view(s);
+        story_run_ms(s, 300);
+        assert_string_equal(story_first_address(s, S1), "test://S1");
+        story_leaves(s, S1);
+    }
+    read_all(s);
+    story_end(s);
+}
+
+/* The process of S1 is killed and starts again, and no transport says so: its old link stays up.
+ * The new session has a link of its own, and what is told of the old one later changes nothing. */
+static void old_link_ends_late(void **state)
+{
+    struct story *s = story_begin(state, __func__);
+    story_config(s)->replica_timeout_ms = 500;
+    story_start_primary(s, 1);
+    story_store_prompt(s, true);
+    story_cut(s, S1, true);
+    uint64_t id = story_insert(s, CLIENT1, "k", "v");
+    story_run_ms(s, 200);
+    expect_quiet(s, CLIENT1);
+    story_cut(s, S1, false);
+    story_secondary_prompt(s, S1, true);
+    uint64_t old_link = story_link_to(s, S1);
+    story_view_remove(s, S1);
+    story_view_add(s, S1);
+    story_tell_view(s);
+    story_links_up(s);
+    assert_true(story_link_to(s, S1) != old_link);
+    expect_ack(s, CLIENT1,
+               id); /* what it owed before is waived; the candidate does not count yet */
+    expect_caught_up(s, S1);
+    story_link_goes(s, old_link);
+    story_is_in_sync(s, S1);
+    expect_ack(s, CLIENT1, story_insert(s, CLIENT1, "k", "w"));
+    expect_content(s, S1, "k", "w");
+    story_take_all(s, ARBITER);
+    read_all(s);
+    story_end(s);
+}
+
 int main(void)
 {
     const struct CMUnitTest stories[] = {
@@ -226,6 +314,9 @@ int main(void)
         STORY(link_comes_back),
         STORY(arbiter_link_comes_back),
         STORY(junk_on_own_links),
+        STORY(address_that_leads_nowhere),
+        STORY(restart_keeps_the_address),
+        STORY(old_link_ends_late),
     };
     return cmocka_run_group_tests_name("scenario_silence", stories, NULL, NULL);
 }

@@ -20,8 +20,31 @@ static void heal_later(struct world *world, uint32_t fault, uint64_t serial, uin
               serial, NULL);
 }
 
+/* The firewall is of use where a second scheme leads round it, so nobody loses the arbiter by it.
+ */
+static void fault_firewall(struct world *world)
+{
+    uint32_t from = (uint32_t)rand_below(&world->rand, world->machines_len);
+    uint32_t to = (uint32_t)rand_below(&world->rand, world->machines_len);
+    if (from == to || to == 0 || !world->plan.two_schemes) {
+        return;
+    }
+    world->firewalled[from][to] = true;
+    heal_later(world, FAULT_FIREWALL, from * ENDS_MAX + to, 6000);
+    for (uint32_t i = 0; i < world->conns_len; i++) {
+        struct conn *conn = &world->conns[i];
+        if (conn->in_use && conn->opener == from && conn->acceptor == to && !conn->second) {
+            net_break(world, conn);
+        }
+    }
+}
+
 static void fault_network(struct world *world, uint32_t fault)
 {
+    if (fault == FAULT_FIREWALL) {
+        fault_firewall(world);
+        return;
+    }
     if (fault == FAULT_LOSS) {
         static const uint32_t levels[] = {0, 2, 10, 40};
         world->loss_percent = levels[rand_below(&world->rand, 4)];
@@ -172,6 +195,7 @@ void faults_on_fault(struct world *world)
     case FAULT_LOSS:
     case FAULT_PARTITION:
     case FAULT_LINK:
+    case FAULT_FIREWALL:
         fault_network(world, fault);
         break;
     case FAULT_CLOCK:
@@ -219,6 +243,9 @@ void faults_on_heal(struct world *world, const struct wake *wake)
     case FAULT_DISK_REFUSE:
         world->machines[wake->serial].disk.refuse_percent = 0;
         break;
+    case FAULT_FIREWALL:
+        world->firewalled[wake->serial / ENDS_MAX][wake->serial % ENDS_MAX] = false;
+        break;
     default:
         world->machines[0].disk.registry_slow_us = 0;
         world->machines[0].disk.registry_fail_left = 0;
@@ -234,6 +261,7 @@ void faults_stop(struct world *world)
     world->double_percent = 0;
     world->late_percent = 0;
     memset(world->blocked, 0, sizeof(world->blocked));
+    memset(world->firewalled, 0, sizeof(world->firewalled));
     for (uint32_t i = 0; i < world->machines_len; i++) {
         struct machine *machine = &world->machines[i];
         struct disk *disk = &machine->disk;
@@ -254,6 +282,11 @@ void faults_stop(struct world *world)
          * when nobody has stayed long enough to become primary. */
         bool needed = world->plan.min_in_sync > 1 || world_primary(world) == NULL ||
                       machine == world_primary(world);
+        /* An arbiter whose replica was asked to leave goes on alone: it comes back by a restart. */
+        if (world->plan.min_in_sync > 1 && machine->arbiter && machine->replica &&
+            machine->leaving) {
+            machine_kill(world, machine);
+        }
         if (machine->node == NULL && machine->epoch != 0 && (machine->wanted || needed)) {
             start_later(world, machine, 0, 50);
         }

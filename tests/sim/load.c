@@ -15,7 +15,8 @@ static struct conn *load_conn(struct world *world, uint32_t client, uint32_t mac
 {
     uint32_t *place = &world->clients[client].conns[machine];
     if (*place == 0) {
-        *place = 1 + net_open(world, MACHINES_MAX + client, 0, 0, world->machines[machine].uri);
+        const char *uri = world->machines[machine].uri;
+        *place = 1 + net_open(world, MACHINES_MAX + client, 0, 0, &uri, 1);
     }
     return &world->conns[*place - 1];
 }

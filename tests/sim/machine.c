@@ -25,6 +25,10 @@ struct machine *machine_add(struct world *world, const char *name, bool arbiter,
     machine->index = world->machines_len++;
     snprintf(machine->name, sizeof(machine->name), "%s", name);
     snprintf(machine->uri, sizeof(machine->uri), "sim://%s", name);
+    if (world->plan.two_schemes && rand_percent(&world->rand, 70)) {
+        snprintf(machine->second_uri, sizeof(machine->second_uri), "second://%s", name);
+        machine->second_is_first = rand_percent(&world->rand, 50);
+    }
     machine->arbiter = arbiter;
     machine->replica = replica;
     machine->node_id = 100 + world->next_node++;
@@ -44,8 +48,8 @@ static struct node_config machine_config(struct world *world, struct machine *ma
         .cluster = machine->disk.cluster,
         .name = machine->name,
         .arbiter_uri = world->machines[0].uri,
-        .uris = {machine->uri},
-        .uris_len = 1,
+        .uris = {machine->uri, machine->second_uri},
+        .uris_len = machine->second_uri[0] == '\0' ? 1 : 2,
         .ack = plan->ack,
         .min_in_sync = plan->min_in_sync,
         .operation_timeout_ms = plan->operation_timeout_ms,
@@ -58,6 +62,10 @@ static struct node_config machine_config(struct world *world, struct machine *ma
         .registry_len = machine->disk.registry_len,
         .new_cluster = rand_next(&world->rand) | 1,
     };
+    if (machine->second_is_first) {
+        config.uris[0] = machine->second_uri;
+        config.uris[1] = machine->uri;
+    }
     return config;
 }
 
@@ -193,7 +201,7 @@ static void machine_carry_out(struct world *world, struct machine *machine,
         break;
     case EFFECT_OPEN_LINK:
         net_open(world, machine->index, machine->epoch, effect->as.open_link.link,
-                 effect->as.open_link.uri);
+                 effect->as.open_link.uris, effect->as.open_link.uris_len);
         break;
     case EFFECT_CLOSE_LINK:
         machine_close_link(world, machine, effect->as.close_link.link);
@@ -282,6 +290,9 @@ static void machine_step(struct world *world, struct machine *machine, struct ev
         machine->wanted =
             machine->arbiter ||
             (is_calm && (machine == world_primary(world) || world->plan.min_in_sync > 1));
+        if (is_calm && machine == world_primary(world)) {
+            world->updates_calm = 0; /* it was leaving: what it rejected so far says nothing */
+        }
         machine_down(world, machine, true);
         if (machine->wanted) {
             heap_push(&world->heap,

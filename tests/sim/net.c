@@ -11,6 +11,13 @@
 #define RETRY_MAX_US   100000u
 #define LATE_MAX_US    3000000u
 
+/* How a connection's end is noticed, with late_downs; else at once. */
+#define NOTICED_LATE_PERCENT  50u
+#define NOTICED_NEVER_PERCENT 25u
+#define NOTICED_LATE_MAX_US   4000000u
+
+#define SECOND_SCHEME         "second://"
+
 static struct machine *net_machine(struct world *world, uint32_t end)
 {
     return end < MACHINES_MAX ? &world->machines[end] : NULL;
@@ -36,15 +43,41 @@ static void net_news(struct world *world, uint32_t end, uint64_t epoch, uint64_t
     heap_push(&world->heap, at_us, WAKE_LINK, end, epoch, news);
 }
 
-static void net_retry(struct world *world, uint32_t place, uint64_t low_us, uint64_t high_us)
+static void net_retry_after(struct world *world, uint32_t place, uint64_t at_us, uint64_t low_us,
+                            uint64_t high_us)
 {
-    heap_push(&world->heap, world->now_us + world_draw(world, low_us, high_us), WAKE_CONNECT, place,
+    heap_push(&world->heap, at_us + world_draw(world, low_us, high_us), WAKE_CONNECT, place,
               world->conns[place].serial, NULL);
 }
 
-uint32_t net_open(struct world *world, uint32_t opener, uint64_t opener_epoch, uint64_t link,
-                  const char *uri)
+static void net_retry(struct world *world, uint32_t place, uint64_t low_us, uint64_t high_us)
 {
+    net_retry_after(world, place, world->now_us, low_us, high_us);
+}
+
+static bool net_is_second(const char *uri)
+{
+    return strncmp(uri, SECOND_SCHEME, strlen(SECOND_SCHEME)) == 0;
+}
+
+/* The first one that the opener has a transport for; NULL: none. Clients have one for each. */
+static const char *net_served(struct world *world, uint32_t opener, const char *const *uris,
+                              uint32_t uris_len)
+{
+    const struct machine *machine = net_machine(world, opener);
+    bool has_second = machine == NULL || machine->second_uri[0] != '\0';
+    uint32_t i = 0;
+    while (i < uris_len && net_is_second(uris[i]) && !has_second) {
+        i++;
+    }
+    return i < uris_len ? uris[i] : NULL;
+}
+
+uint32_t net_open(struct world *world, uint32_t opener, uint64_t opener_epoch, uint64_t link,
+                  const char *const *uris, uint32_t uris_len)
+{
+    const char *uri = net_served(world, opener, uris, uris_len);
+    KV_CHECK(uri != NULL); /* every machine listens on one of the first scheme */
     uint32_t place = 0;
     while (place < world->conns_len && world->conns[place].in_use) {
         place++;
@@ -66,9 +99,11 @@ uint32_t net_open(struct world *world, uint32_t opener, uint64_t opener_epoch, u
     conn->opener = opener;
     conn->opener_epoch = opener_epoch;
     conn->opener_link = link;
+    conn->second = net_is_second(uri);
     conn->acceptor = MACHINES_MAX;
     for (uint32_t i = 0; i < world->machines_len; i++) {
-        if (strcmp(world->machines[i].uri, uri) == 0) {
+        if (strcmp(world->machines[i].uri, uri) == 0 ||
+            strcmp(world->machines[i].second_uri, uri) == 0) {
             conn->acceptor = i;
         }
     }
@@ -138,38 +173,63 @@ void net_send(struct world *world, struct conn *conn, bool to_opener, uint32_t o
     }
 }
 
-/* The connection is down: both ends hear of it, unless one of them does it itself. */
-static void net_down(struct world *world, struct conn *conn, bool tell_opener, bool tell_acceptor)
+/* When one end notices that the other one is gone. */
+static uint64_t net_noticed_us(struct world *world)
 {
+    uint64_t at_us = world->now_us + world_draw(world, 10, RETRY_MIN_US / 2);
+    uint64_t faults_end_us = world->plan.safety_ms * 1000ull;
+    if (!world->plan.late_downs || at_us >= faults_end_us) {
+        return at_us;
+    }
+    uint64_t how = rand_below(&world->rand, 100);
+    if (how < NOTICED_NEVER_PERCENT) {
+        return faults_end_us;
+    }
+    at_us += how < NOTICED_NEVER_PERCENT + NOTICED_LATE_PERCENT
+                 ? world_draw(world, 0, NOTICED_LATE_MAX_US)
+                 : 0;
+    return at_us < faults_end_us ? at_us : faults_end_us;
+}
+
+/* The connection is down: both ends hear of it, unless one of them does it itself. Returns when the
+ * opener notices. */
+static uint64_t net_down(struct world *world, struct conn *conn, bool tell_opener,
+                         bool tell_acceptor)
+{
+    uint64_t opener_us = world->now_us;
     if (!conn->up) {
-        return;
+        return opener_us;
     }
     conn->up = false;
     conn->generation++;
-    uint64_t at_us = world->now_us + world_draw(world, 10, RETRY_MIN_US / 2);
     if (tell_opener) {
-        net_news(world, conn->opener, conn->opener_epoch, conn->opener_link, false, at_us);
+        opener_us = net_noticed_us(world);
+        net_news(world, conn->opener, conn->opener_epoch, conn->opener_link, false, opener_us);
     }
     if (tell_acceptor) {
-        net_news(world, conn->acceptor, conn->acceptor_epoch, conn->acceptor_link, false, at_us);
+        net_news(world, conn->acceptor, conn->acceptor_epoch, conn->acceptor_link, false,
+                 net_noticed_us(world));
     }
+    return opener_us;
 }
 
 void net_close(struct world *world, struct conn *conn, bool by_opener)
 {
-    net_down(world, conn, !by_opener, by_opener);
+    uint64_t noticed_us = net_down(world, conn, !by_opener, by_opener);
     if (by_opener) {
         conn->in_use = false;
     } else {
-        net_retry(world, (uint32_t)(conn - world->conns), RETRY_MIN_US, RETRY_MAX_US);
+        net_retry_after(world, (uint32_t)(conn - world->conns), noticed_us, RETRY_MIN_US,
+                        RETRY_MAX_US);
     }
 }
 
 void net_break(struct world *world, struct conn *conn)
 {
     if (conn->up) {
-        net_down(world, conn, true, true);
-        net_retry(world, (uint32_t)(conn - world->conns), RETRY_MIN_US, RETRY_MAX_US);
+        uint64_t noticed_us = net_down(world, conn, true, true);
+        net_retry_after(world, (uint32_t)(conn - world->conns), noticed_us, RETRY_MIN_US,
+                        RETRY_MAX_US);
     }
 }
 
@@ -197,7 +257,9 @@ void net_on_connect(struct world *world, uint32_t place, uint64_t serial)
         return;
     }
     struct machine *target = net_machine(world, conn->acceptor);
-    if (target == NULL || target->node == NULL || world->blocked[conn->opener][conn->acceptor] ||
+    bool firewalled = !conn->second && world->firewalled[conn->opener][conn->acceptor];
+    if (target == NULL || target->node == NULL || firewalled ||
+        world->blocked[conn->opener][conn->acceptor] ||
         world->blocked[conn->acceptor][conn->opener]) {
         net_retry(world, place, RETRY_MIN_US, RETRY_MAX_US);
         return;

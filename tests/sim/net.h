@@ -2,7 +2,10 @@
  * The simulated network: links as a host with a transport makes them. A link that a node opens
  * comes up once somebody listens there, and comes back by itself; an accepted one gets a number of
  * its own and is gone when it goes down. Messages are delayed, lost, doubled or overtaken as the
- * plan and the faults say. Never calls a node: everything arrives over the heap.
+ * plan and the faults say. With late_downs, while there are faults, the end of a connection is told
+ * late or not at all: until the opener has noticed, it makes no new one, and its messages go
+ * nowhere. When the faults stop, whoever does not know it yet is told. Never calls a node:
+ * everything arrives over the heap.
  */
 #ifndef SIM_NET_H
 #define SIM_NET_H
@@ -24,9 +27,10 @@ struct link_news {
     bool up;
 };
 
-/* Opens a connection to whoever listens on the uri; returns its place. */
+/* Opens a connection to whoever listens on the first of the uris for which the opener has a
+ * transport; returns its place. */
 uint32_t net_open(struct world *world, uint32_t opener, uint64_t opener_epoch, uint64_t link,
-                  const char *uri);
+                  const char *const *uris, uint32_t uris_len);
 
 /* The connection that this machine calls link; NULL when there is none. */
 struct conn *net_find(struct world *world, uint32_t machine, uint64_t link);

@@ -3,9 +3,10 @@
 #include <string.h>
 
 static const char *const fault_names[FAULTS_LEN] = {
-    "loss",          "partition",   "link",  "disk-slow",     "disk-fail",     "disk-unknown",
-    "disk-hang",     "disk-refuse", "crash", "crash-primary", "crash-arbiter", "leave",
-    "leave-request", "join",        "clock", "registry",      "garbage",       "wipe",
+    "loss",          "partition", "link",          "disk-slow", "disk-fail",
+    "disk-unknown",  "disk-hang", "disk-refuse",   "crash",     "crash-primary",
+    "crash-arbiter", "leave",     "leave-request", "join",      "clock",
+    "registry",      "garbage",   "wipe",          "firewall",
 };
 
 const char *plan_fault_name(uint32_t fault)
@@ -58,6 +59,8 @@ void plan_draw(struct plan *plan, struct rand *rand)
     plan_draw_options(plan, rand);
     plan_draw_load(plan, rand);
     plan->datagrams = rand_percent(rand, 50);
+    plan->late_downs = rand_percent(rand, 50);
+    plan->two_schemes = rand_percent(rand, 50);
     plan->delay_min_us = PICK(rand, 20, 50, 200);
     plan->delay_max_us = plan->delay_min_us + PICK(rand, 50, 500, 5000, 20000);
     plan->flush_max_us = PICK(rand, 0, 0, 100, 2000);

@@ -28,6 +28,7 @@ enum fault_kind {
     FAULT_REGISTRY,      /* the arbiter's own store is slow and fails */
     FAULT_GARBAGE,       /* bytes that are no message, or an altered one, arrive */
     FAULT_WIPE,          /* a secondary loses its disk and comes back as somebody new */
+    FAULT_FIREWALL,      /* for a while, one machine cannot connect to another's first scheme */
     FAULTS_LEN,
 };
 
@@ -42,7 +43,9 @@ struct plan {
     uint32_t replica_timeout_ms;
     struct node_limits limits;
 
-    bool datagrams; /* messages overtake each other and outlive their connection */
+    bool late_downs;  /* the end of a link is noticed seconds later, or not at all */
+    bool two_schemes; /* some machines have a second transport, and so a second address */
+    bool datagrams;   /* messages overtake each other and outlive their connection */
     uint32_t delay_min_us;
     uint32_t delay_max_us;
     uint32_t flush_max_us; /* how long a turn of the loop may be */

@@ -76,9 +76,11 @@ struct disk {
 struct machine {
     uint32_t index;
     char name[16];
-    char uri[40];
+    char uri[40];        /* of the scheme that every machine has a transport for */
+    char second_uri[40]; /* of the second scheme; "" when it has no transport for that */
     bool arbiter, replica;
-    bool wanted; /* should run when the faults have stopped */
+    bool second_is_first; /* of its addresses */
+    bool wanted;          /* should run when the faults have stopped */
     uint64_t node_id;
     struct disk disk;
     struct node *node; /* NULL: the process is down */
@@ -104,6 +106,7 @@ struct conn {
     bool up;
     uint32_t serial;     /* of the use of this place */
     uint32_t generation; /* grows whenever it goes down */
+    bool second;         /* by the second scheme */
     uint32_t opener;     /* machine, or MACHINES_MAX + client */
     uint64_t opener_epoch;
     uint64_t opener_link; /* the machine's number of it */
@@ -213,7 +216,8 @@ struct world {
     uint32_t views_len, views_capacity;
     /* network troubles */
     bool blocked[ENDS_MAX][ENDS_MAX];
-    bool datagrams; /* see the plan; no more when the faults have stopped */
+    bool firewalled[ENDS_MAX][ENDS_MAX]; /* nothing connects there by the first scheme */
+    bool datagrams;                      /* see the plan; no more when the faults have stopped */
     uint32_t delay_max_us;
     uint32_t loss_percent, double_percent, late_percent;
     uint64_t next_serial;
@@ -222,7 +226,8 @@ struct world {
     uint64_t healed_us;
     uint64_t settled_us; /* how long it took after the faults and the load had stopped */
     uint32_t acks_calm;
-    uint32_t updates_calm; /* that a node received since the faults have stopped */
+    uint32_t updates_calm; /* that a node received since the faults have stopped, and since the
+                              primary has, if that was asked to while there were faults */
     /* the complete scan of every machine at the end */
     uint32_t scan_machine;
     uint64_t read_last; /* the newest index when it began */

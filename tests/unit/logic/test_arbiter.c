@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define ALIVE_MS (2u * FIXTURE_REPLICA_MS)
+#define ALIVE_MS FIXTURE_REPLICA_MS
 
 static void assert_join_rejected(struct bench *bench, uint8_t reason, bool retry)
 {
@@ -161,6 +161,52 @@ static void a_member_whose_link_is_down_is_silent(void **state)
     assert_int_equal(bench_writes(bench), 1);
     bench_written(bench);
     assert_null(view_find(&bench->arbiter->view, 2));
+}
+
+/* Killed and started again, on a transport that does not notice the end of the old link: it is let
+ * in as soon as its silence has lasted, and what is told of the old link later changes nothing. */
+static void a_restart_waits_for_silence_at_most(void **state)
+{
+    struct bench *bench = *state;
+    bench_make_three(bench);
+    struct message join = bench_join_of("n2", 2, 77);
+    fixture_advance(&bench->fixture, FIXTURE_REPLICA_MS - 1);
+    bench_deliver(bench, 52, &join); /* a new link; its old one, 2, is not known to be down */
+    assert_join_rejected(bench, REJECT_NAME_IN_USE, true);
+    fixture_advance(&bench->fixture, 1);
+    bench_deliver(bench, 52, &join);
+    bench_written(bench);
+    assert_int_equal(bench_member(bench, 2)->incarnation, 77);
+    arbiter_on_link_down(bench->arbiter, 2);
+    bench_report(bench, MESSAGE_CAUGHT_UP, 1, 5, 2);
+    bench_written(bench);
+    uint64_t link;
+    fixture_sent(&bench->fixture, MESSAGE_REPLICAS, 1, &link);
+    assert_int_equal(link, 52); /* it is told at its new one */
+}
+
+/* A Join that was on its way for long, from a process that has come as a later incarnation since.
+ */
+static void a_late_join_does_not_put_its_own_process_out(void **state)
+{
+    struct bench *bench = *state;
+    bench_make_three(bench);
+    bench_joined(bench, "n2", 2, 101);
+    bench_join(bench, "n2", 2, 100);
+    assert_int_equal(bench->fixture.effects.len, 0);
+    assert_int_equal(bench_member(bench, 2)->incarnation, 101);
+    assert_int_equal(bench->fixture.context.counters[COUNTER_messages_unexpected], 1);
+    /* Of another process the number says nothing: each one draws its first at random. The first
+     * Join finds the arbiter busy, and is remembered for the way to its sender only. */
+    arbiter_on_link_down(bench->arbiter, 2);
+    struct message join = bench_join_of("n2", 2, 7);
+    bench_report(bench, MESSAGE_CAUGHT_UP, 1, 5, 3);
+    arbiter_on_message(bench->arbiter, 52, &join);
+    assert_int_equal(bench_writes(bench), 1);
+    bench_written(bench);
+    bench_deliver(bench, 52, &join);
+    bench_written(bench);
+    assert_int_equal(bench_member(bench, 2)->incarnation, 7);
 }
 
 static void another_cluster_is_refused_for_good(void **state)
@@ -409,6 +455,26 @@ static void strangers_do_not_push_members_out(void **state)
     assert_join_rejected(bench, REJECT_NAME_IN_USE, true); /* it is alive */
 }
 
+/* A heartbeat of the process before, late, on its old link: the new one is still told at its own.
+ */
+static void a_late_heartbeat_does_not_lead_astray(void **state)
+{
+    struct bench *bench = *state;
+    bench_make_three(bench);
+    arbiter_on_link_down(bench->arbiter, 2);
+    struct message join = bench_join_of("n2", 2, 77);
+    bench_deliver(bench, 52, &join);
+    bench_written(bench);
+    bench_heartbeat(bench, 2, 4, 100); /* on link 2; it is told that it is over */
+    uint64_t link;
+    fixture_sent(&bench->fixture, MESSAGE_JOINED_SECONDARY, 0, &link);
+    assert_int_equal(link, 2);
+    bench_report(bench, MESSAGE_CAUGHT_UP, 1, 5, 2);
+    bench_written(bench);
+    fixture_sent(&bench->fixture, MESSAGE_REPLICAS, 1, &link);
+    assert_int_equal(link, 52);
+}
+
 static void another_cluster_is_ignored_and_counted(void **state)
 {
     struct bench *bench = *state;
@@ -456,6 +522,8 @@ int main(void)
         TEST(the_name_of_a_member_that_is_alive_is_taken),
         TEST(the_name_of_a_silent_member_is_given_to_the_newcomer),
         TEST(a_member_whose_link_is_down_is_silent),
+        TEST(a_restart_waits_for_silence_at_most),
+        TEST(a_late_join_does_not_put_its_own_process_out),
         TEST(another_cluster_is_refused_for_good),
         TEST(a_full_view_refuses_for_the_moment),
         TEST(a_join_of_node_0_changes_nothing),
@@ -473,6 +541,7 @@ int main(void)
         TEST(a_heartbeat_that_is_behind_gets_the_view),
         TEST(a_heartbeat_of_a_stranger_gets_the_view),
         TEST(strangers_do_not_push_members_out),
+        TEST(a_late_heartbeat_does_not_lead_astray),
         TEST(another_cluster_is_ignored_and_counted),
         TEST(locate_answers_with_the_view),
     };

@@ -74,8 +74,9 @@ static void it_joins_when_its_content_is_loaded(void **state)
 {
     struct fixture *fixture = *state;
     fixture_start(fixture);
-    assert_string_equal(fixture_effect(fixture, EFFECT_OPEN_LINK, 0)->as.open_link.uri,
-                        "test://arbiter");
+    const struct effect *open = fixture_effect(fixture, EFFECT_OPEN_LINK, 0);
+    assert_int_equal(open->as.open_link.uris_len, 1);
+    assert_string_equal(open->as.open_link.uris[0], "test://arbiter");
     assert_int_equal(sends(fixture), 0);
     fixture_link_event(fixture, EVENT_LINK_UP, fixture_arbiter_link(fixture));
     assert_int_equal(sends(fixture), 0);

@@ -639,9 +639,19 @@ static void a_context_sends_opens_and_closes(void **state)
     (void)state;
     struct fixture fixture;
     fixture_init(&fixture, false, true);
-    uint64_t first = context_open_link(&fixture.context, "test://a");
-    uint64_t second = context_open_link(&fixture.context, "test://b");
+    char where[2][16] = {"test://a", "other://a"};
+    const char *const uris[2] = {where[0], where[1]};
+    uint64_t first = context_open_link(&fixture.context, uris, 2);
+    uint64_t second = context_open_link(&fixture.context, uris + 1, 1);
     assert_int_not_equal(first, second);
+    memset(where, 'x', sizeof(where)); /* they are copied */
+    const struct effect *open = fixture_effect(&fixture, EFFECT_OPEN_LINK, 0);
+    assert_int_equal(open->as.open_link.uris_len, 2);
+    assert_string_equal(open->as.open_link.uris[0], "test://a");
+    assert_string_equal(open->as.open_link.uris[1], "other://a");
+    open = fixture_effect(&fixture, EFFECT_OPEN_LINK, 1);
+    assert_int_equal(open->as.open_link.uris_len, 1);
+    assert_string_equal(open->as.open_link.uris[0], "other://a");
     assert_true((first & second & LINK_OPENED_BIT) != 0);
     context_close_link(&fixture.context, first);
     context_close_link(&fixture.context, 0); /* none */

@@ -238,6 +238,62 @@ static void expect_clean_stop(int signal_number)
     assert_string_equal(newline, "\n"); /* one line, no more */
 }
 
+/* The arbiter has one address only: a transport for it must be there. */
+static void test_arbiter_of_no_transport(void **state)
+{
+    (void)state;
+    char expected[KIT_PATH_MAX + 256];
+    char text[2048];
+    int len = snprintf(text, sizeof(text),
+                       "node = { name = \"n1\"; data = \"%s/data\";\n"
+                       "         arbiter = \"pigeon://loft:7400\"; };\n"
+                       "transports = ( { plugin = \"transport-tcp\"; },\n"
+                       "               { plugin = \"transport-tcp\"; } );\n"
+                       "persistence = { plugin = \"persist-file\"; path = \"%s/store\"; };\n",
+                       folder, folder);
+    kit_write_file(config, text, (size_t)len);
+    snprintf(expected, sizeof(expected),
+             "%s:2: node.arbiter is \"pigeon://loft:7400\", and no transport of this node serves "
+             "such an address (schemes served: tcp); give",
+             config);
+    START("--check");
+    expect_exit(2, expected);
+    START(NULL);
+    expect_exit(2, expected);
+    START("--check", "--set", "node.arbiter=crow://loft:7400");
+    expect_exit(2, "--set node.arbiter: node.arbiter is \"crow://loft:7400\", and no transport");
+    START("--check", "--set", "node.arbiter=tcp://127.0.0.1:7400");
+    assert_int_equal(finish(), 0);
+}
+
+/* Two entries of one plugin, each with a port of its own: the node listens on both. */
+static void test_two_transports(void **state)
+{
+    (void)state;
+    char text[2048];
+    int ports[2] = {0, 0};
+    int end = 0;
+    int len = snprintf(text, sizeof(text),
+                       "node = { name = \"n1\"; roles = [\"arbiter\", \"replica\"];\n"
+                       "         arbiter = \"tcp://127.0.0.1:0\"; data = \"%s/data\"; };\n"
+                       "transports = (\n"
+                       "    { plugin = \"transport-tcp\"; listen = \"tcp://127.0.0.1:0\"; },\n"
+                       "    { plugin = \"transport-tcp\"; listen = \"tcp://127.0.0.1:0\"; } );\n"
+                       "persistence = { plugin = \"persist-file\"; path = \"%s/store\"; };\n",
+                       folder, folder);
+    kit_write_file(config, text, (size_t)len);
+    START(NULL);
+    read_until(0, "\n");
+    if (sscanf(process.texts[0],
+               "ready name=n1 role=primary listen=tcp://127.0.0.1:%d,tcp://127.0.0.1:%d\n%n",
+               &ports[0], &ports[1], &end) != 2) {
+        fail_msg("%s", process.texts[0]);
+    }
+    assert_int_equal(process.texts[0][end], '\0');
+    assert_true(ports[0] > 0 && ports[1] > 0 && ports[0] != ports[1]);
+    expect_clean_stop(SIGTERM);
+}
+
 static void test_ready_and_stop(void **state)
 {
     (void)state;
@@ -423,7 +479,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_help_and_version, setup, teardown),
         cmocka_unit_test_setup_teardown(test_check, setup, teardown),
         cmocka_unit_test_setup_teardown(test_plugins, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_arbiter_of_no_transport, setup, teardown),
         cmocka_unit_test_setup_teardown(test_ready_and_stop, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_two_transports, setup, teardown),
         cmocka_unit_test_setup_teardown(test_arbiter_alone, setup, teardown),
         cmocka_unit_test_setup_teardown(test_busy_port, setup, teardown),
         cmocka_unit_test_setup_teardown(test_nobody_to_join, setup, teardown),
