@@ -19,9 +19,13 @@
 #define EXIT_DONE                0
 #define EXIT_JOIN_FAILED         4
 
+/* Also soon enough to find that a View was lost, however long replica_timeout_ms is: until its
+ * primary has the new one, a cluster stands still. */
 static uint64_t membership_heartbeat_ms(const struct replica *replica)
 {
-    uint64_t ms = replica->context->config->replica_timeout_ms / HEARTBEATS_PER_REPLICA_TIMEOUT;
+    const struct node_config *config = replica->context->config;
+    uint64_t often_ms = config->replica_timeout_ms / HEARTBEATS_PER_REPLICA_TIMEOUT;
+    uint64_t ms = often_ms < 2ull * config->retransmit_ms ? often_ms : 2ull * config->retransmit_ms;
     return ms == 0 ? 1 : ms;
 }
 

@@ -462,7 +462,8 @@ enum primary_refusals {
 };
 
 /* Deals with one refusal. A member that does not count harms nobody: whether an update that its
- * store refuses is void or committed, the others decide; then it has the same, or goes. */
+ * store refuses is void or committed, the others decide; then it has the same, or goes. Where they
+ * are too few to decide (min_in_sync), the update waits for this very member: then it is void. */
 static enum primary_refusals primary_take_refusal(struct replica *replica,
                                                   struct replicator *replicator,
                                                   const struct message_refusal *refusal)
@@ -478,7 +479,8 @@ static enum primary_refusals primary_take_refusal(struct replica *replica,
             context_quotable(replica->context, (const char *)refusal->text.at, refusal->text.len));
         return REFUSALS_FATAL;
     }
-    if (!replicator->counted) {
+    bool others_decide = view_in_sync_len(&replica->view) >= replica->context->config->min_in_sync;
+    if (!replicator->counted && others_decide) {
         return REFUSALS_WAIT;
     }
     undo_refuse(replica, refusal->index, refusal->text);
@@ -673,13 +675,13 @@ void primary_tick(struct replica *replica)
 uint64_t primary_wake_ms(const struct replica *replica)
 {
     const struct primary *primary = &replica->primary;
-    const struct node_config *config = replica->context->config;
     uint64_t wake_ms =
         primary->operations.waiting > 0 ? primary->operations.earliest_ms : UINT64_MAX;
     for (uint32_t i = 0; i < primary->replicators_len; i++) {
         const struct replicator *replicator = primary->replicators[i];
         uint64_t since_ms = replicator->abandoned ? replicator->reported_ms : replicator->asked_ms;
-        wake_ms = context_earlier(wake_ms, since_ms + config->retransmit_ms);
+        uint64_t pause_ms = replicator_retransmit_ms(replicator, replica->context);
+        wake_ms = context_earlier(wake_ms, since_ms + pause_ms);
     }
     return wake_ms;
 }

@@ -43,6 +43,7 @@ static struct window_entry *replicator_add(struct replicator *replicator,
         replicator->progress_ms = context->now_ms;
     }
     if (replicator->received == replicator->next) {
+        replicator->waits_ms = context->now_ms;
         replicator->asked_ms = context->now_ms;
     }
     uint64_t seq = replicator->next++;
@@ -255,10 +256,19 @@ void replicator_resend(struct replicator *replicator, struct context *context,
     replicator_send_outside(replicator, context, SNAPSHOT_PROBE, source);
 }
 
+uint64_t replicator_retransmit_ms(const struct replicator *replicator,
+                                  const struct context *context)
+{
+    uint64_t least_ms = context->config->retransmit_ms;
+    uint64_t most_ms = context->config->replica_timeout_ms / 2;
+    uint64_t wait_ms = 2 * replicator->round_ms < most_ms ? 2 * replicator->round_ms : most_ms;
+    return wait_ms > least_ms ? wait_ms : least_ms;
+}
+
 void replicator_tick(struct replicator *replicator, struct context *context,
                      const struct replicator_source *source)
 {
-    if (context->now_ms - replicator->asked_ms < context->config->retransmit_ms) {
+    if (context->now_ms - replicator->asked_ms < replicator_retransmit_ms(replicator, context)) {
         return;
     }
     if (replicator->received < replicator->next) {
@@ -318,6 +328,9 @@ bool replicator_on_ack(struct replicator *replicator, struct context *context,
     bool moved = false;
     if (received > replicator->received) {
         replicator_move_received(replicator, received);
+        replicator->round_ms =
+            (7 * replicator->round_ms + context->now_ms - replicator->waits_ms) / 8;
+        replicator->waits_ms = context->now_ms;
         replicator->asked_ms = context->now_ms;
         moved = true;
         if (received < replicator->recover_until && received >= replicator->resent_until) {

@@ -288,7 +288,8 @@ void story_view_add(struct story *story, enum story_peer secondary)
         story_view_put(story, story_peer_node(secondary), STORY_INCARNATION + secondary,
                        story_peer_name(secondary), MEMBER_CANDIDATE);
     if (peer->has_second) {
-        snprintf(member->uris[member->uris_len++], URI_MAX + 1, "second://%s", member->name);
+        snprintf(member->uris[member->uris_len++], URI_MAX + 1, "second://%s",
+                 story_peer_name(secondary));
     }
     peer->session = member->joined;
     peer->expected = 0;

@@ -164,6 +164,30 @@ static void a_candidate_refuses_an_update(void **state)
     story_end(s);
 }
 
+/* Too few are in sync to decide, and the store of the one that comes refuses what waits for it: then
+ * the update is void, and the newcomer is not kept out for what nobody else can decide. */
+static void decided_by_the_one_that_comes(void **state)
+{
+    struct story *s = story_begin(state, __func__);
+    story_config(s)->min_in_sync = 2;
+    story_start_primary(s, 1);
+    story_store_prompt(s, true);
+    uint64_t id = story_insert(s, CLIENT1, "k", "v");
+    story_leaves(s, S1);
+    story_secondary_refuses(s, S2, "k=v", "not here");
+    story_brings_in(s, S2);
+    story_ack(s, S2);
+    expect_refused(s, CLIENT1, id, "not here");
+    expect_get(s, CLIENT1, "k", NULL);
+    expect_content(s, STORE, "k", NULL);
+    expect_content(s, S2, "k", NULL);
+    story_take_all(s, STORE);
+    story_take_all(s, ARBITER);
+    story_take_all(s, S1);
+    story_take_all(s, S2);
+    story_end(s);
+}
+
 /* From BEGIN to the piece, which it hands to its store together with what it does not want. */
 static void takes_the_piece(struct story *s, const char *begin, const char *piece)
 {
@@ -233,6 +257,7 @@ int main(void)
         STORY(refused_and_overwritten_at_once),
         STORY(an_undo_is_void_itself),
         STORY(a_candidate_refuses_an_update),
+        STORY(decided_by_the_one_that_comes),
         STORY(joiner_whose_store_refuses_the_content),
     };
     return cmocka_run_group_tests_name("scenario_refused", stories, NULL, NULL);

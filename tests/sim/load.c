@@ -10,6 +10,7 @@
 
 #define REUSE_AFTER_MS 6000u
 #define PATIENCE_MS    3000u /* after that a client stops waiting for an answer */
+#define SCAN_AGAIN_US  20000u
 
 static struct conn *load_conn(struct world *world, uint32_t client, uint32_t machine)
 {
@@ -325,6 +326,10 @@ void load_on_packet(struct world *world, uint32_t client, const struct packet *p
             op->open = false;
             if (op->type == MESSAGE_SCAN && message->type == MESSAGE_SCAN_RESULT) {
                 load_on_scan_result(world, op, message);
+            } else if (op->type == MESSAGE_SCAN && op->counted) {
+                /* It was out of the view when the others settled, and is not back yet. */
+                world->phase = PHASE_SETTLE;
+                heap_push(&world->heap, world->now_us + SCAN_AGAIN_US, WAKE_SETTLE, 0, 0, NULL);
             }
             break;
         }
