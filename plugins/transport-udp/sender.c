@@ -212,9 +212,11 @@ void sender_on_sent(struct sender *sender, const struct sender_piece *piece, uin
     }
 }
 
+/* While something is on its way, the probe time-outs ask already; one more packet would only put
+ * them off. */
 void sender_ask(struct sender *sender)
 {
-    if (sender->probes_due == 0) {
+    if (sender->probes_due == 0 && sender->congestion.in_flight == 0) {
         sender->probes_due = 1;
     }
 }

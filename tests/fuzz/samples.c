@@ -4,6 +4,7 @@
 #include "base/buffer.h"
 #include "base/check.h"
 #include "logic/record.h"
+#include "samples_datagram.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -379,14 +380,21 @@ static const struct sample_row sample_rows[] = {
     {"record", "mixed", 0, RECORDS_MIXED},
 };
 
+static const size_t sample_rows_len = sizeof(sample_rows) / sizeof(sample_rows[0]);
+
 size_t samples_len(void)
 {
-    return sizeof(sample_rows) / sizeof(sample_rows[0]);
+    return sample_rows_len + samples_datagram_len();
 }
 
 struct sample sample_make(size_t i)
 {
     KV_CHECK(i < samples_len());
+    if (i >= sample_rows_len) {
+        struct sample sample = {"datagram", NULL, NULL, 0};
+        sample.name = samples_datagram_make(i - sample_rows_len, &sample.bytes, &sample.len);
+        return sample;
+    }
     const struct sample_row *row = &sample_rows[i];
     struct sample sample = {row->folder, row->name, NULL, 0};
     if (strcmp(row->folder, "message") == 0) {

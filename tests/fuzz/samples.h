@@ -1,7 +1,7 @@
 /*
- * One valid example at least of every message, view and record: the stored corpus, and what the
- * tests of the codec corrupt. Deterministic: the same bytes in every build, so that a change of the
- * wire format cannot go unnoticed.
+ * One valid example at least of every message, view, record and datagram: the stored corpus, and
+ * what the tests of the codec corrupt. Deterministic: the same bytes in every build, so that a
+ * change of the wire format cannot go unnoticed.
  */
 #ifndef FUZZ_SAMPLES_H
 #define FUZZ_SAMPLES_H
@@ -9,7 +9,7 @@
 #include "logic/message.h"
 
 struct sample {
-    const char *folder; /* "message", "view" or "record" */
+    const char *folder; /* "message", "view", "record" or "datagram" */
     const char *name;
     uint8_t *bytes; /* owned by the caller of sample_make() */
     size_t len;

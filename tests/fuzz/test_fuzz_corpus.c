@@ -6,6 +6,7 @@
 #include "base/alloc.h"
 #include "base/rand.h"
 #include "harness.h"
+#include "harness_datagram.h"
 #include "samples.h"
 
 #include <setjmp.h>
@@ -25,6 +26,9 @@ static harness_fn harness_of(const char *folder)
 {
     if (strcmp(folder, "message") == 0) {
         return harness_message;
+    }
+    if (strcmp(folder, "datagram") == 0) {
+        return harness_datagram;
     }
     return strcmp(folder, "view") == 0 ? harness_view : harness_record;
 }
@@ -81,7 +85,8 @@ static size_t run_folder(const char *folder)
 static void test_every_stored_file(void **state)
 {
     (void)state;
-    size_t files = run_folder("message") + run_folder("view") + run_folder("record");
+    size_t files =
+        run_folder("message") + run_folder("view") + run_folder("record") + run_folder("datagram");
     assert_true(files >= samples_len());
 }
 

@@ -11,8 +11,9 @@
 
 #include "assembly.h"
 
-#define SILENT_US            1000000u
-#define SILENT_MAX           150u /* datagrams a second to an address that does not answer */
+#define SILENT_US            1500000u /* a window may take long to be sent on a slow path */
+#define SILENT_MAX           1000u    /* datagrams a second to an address that does not answer */
+#define PROBES_LATE          8u       /* time-outs in a row; then they are far apart */
 #define MEMORY_PER_LINK      (3u * 1024u * 1024u) /* packets, ranges, tables, blocks half used */
 #define MEMORY_PER_ENDPOINT  (64u * 1024u)
 #define UNREACHABLE_PERMILLE 300u
@@ -169,11 +170,21 @@ static void check_end_silence(struct world *world, const struct world_end *end)
 {
     uint64_t heard_us = pair_of(world, end->node->number, end->peer)->heard_us;
     uint64_t since_us = heard_us > end->up_us ? heard_us : end->up_us;
-    if (end->is_up && !world_has(world, FAULT_ATTACK) &&
-        world->network.now_us > since_us + world->plan.timeout_us + SLACK_US) {
+    if (end->is_up && world->network.now_us > since_us + world->plan.timeout_us + SLACK_US) {
         world_fail(world, "node %u: the link with %u is up, which is silent for %" PRIu64 " ms",
                    end->node->number, end->peer, (world->network.now_us - since_us) / 1000);
     }
+}
+
+/* Time-outs in a row back off: soon not two of them fall into one tick. */
+static void check_probes(struct world *world, struct world_end *end)
+{
+    uint32_t probes = end->is_up && end->link->has_streams ? end->link->sender.probes : 0;
+    if (end->probes >= PROBES_LATE && probes >= end->probes + 2) {
+        world_fail(world, "node %u floods %u with probes: %u in a row", end->node->number,
+                   end->peer, probes);
+    }
+    end->probes = probes;
 }
 
 void check_tick(struct world *world)
@@ -185,6 +196,7 @@ void check_tick(struct world *world)
     }
     for (uint32_t i = 0; i < world->ends_len; i++) {
         check_end_silence(world, world->ends[i]);
+        check_probes(world, world->ends[i]);
     }
 }
 

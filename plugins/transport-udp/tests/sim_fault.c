@@ -166,7 +166,8 @@ static void fault_once(struct world *world, enum world_fault fault)
     uint32_t nodes = world->plan.nodes;
     uint32_t from = (uint32_t)world_draw(world, 0, nodes - 1);
     uint32_t to = (from + 1 + (uint32_t)world_draw(world, 0, nodes - 2)) % nodes;
-    uint64_t most_us = world_percent(world, 20) ? 3 * world->plan.timeout_us : 400000;
+    bool is_long = world_percent(world, fault == FAULT_PARTITION ? 40 : 20);
+    uint64_t most_us = is_long ? 3 * world->plan.timeout_us : 400000;
     uint64_t until_us = world->network.now_us + world_draw(world, 1000, most_us);
     switch (fault) {
     case FAULT_RESTART:

@@ -41,6 +41,7 @@ struct world_end {
     bool is_accepted;
     bool is_up;
     bool wants_writable;
+    uint32_t probes; /* its sender's time-outs in a row, when they were looked at last */
     uint64_t up_us;
     struct world_stream *out; /* while it is up */
     struct world_stream *in;

@@ -249,18 +249,22 @@ static void test_two_share(void **state)
     check_two(100 * MBIT, 10000);
 }
 
-/* Each gets at least a quarter of its fair share, which is a half. */
-static void check_beside_tcp(uint64_t rate, uint32_t round_trip_us, bool is_cubic)
+/* Each gets at least a quarter of its fair share, which is a half. queue: bytes; 0: as rig_create()
+ * makes it. */
+static void check_beside_tcp(uint64_t rate, uint32_t round_trip_us, uint64_t queue, bool is_cubic,
+                             uint32_t seconds)
 {
-    const uint32_t seconds = 60;
     struct rig *rig = rig_create(1, rate, round_trip_us, 0, 4);
+    struct sim_bottleneck *bottleneck = &rig->network.bottlenecks[0];
+    bottleneck->queue_bytes_max = queue > 0 ? queue : bottleneck->queue_bytes_max;
     rig_add_tcp(rig, is_cubic);
     rig_run(rig, seconds);
     uint32_t ours = percent(rig, 2 * rig->received[0], seconds);
     uint32_t its = percent(rig, 2 * rig->tcp.delivered * SIM_TCP_SEGMENT, seconds);
-    print_message("%u Mbit/s, %u ms, beside %s: %u %% of the fair share, TCP %u %%\n",
-                  (uint32_t)(rate / MBIT), round_trip_us / 1000, is_cubic ? "CUBIC" : "NewReno",
-                  ours, its);
+    print_message("%u Mbit/s, %u ms, a queue of %u bytes, beside %s: %u %% of the fair share, "
+                  "TCP %u %%\n",
+                  (uint32_t)(rate / MBIT), round_trip_us / 1000,
+                  (uint32_t)bottleneck->queue_bytes_max, is_cubic ? "CUBIC" : "NewReno", ours, its);
     assert_true(ours >= 25 && its >= 25);
     rig_destroy(rig);
 }
@@ -268,10 +272,20 @@ static void check_beside_tcp(uint64_t rate, uint32_t round_trip_us, bool is_cubi
 static void test_beside_tcp(void **state)
 {
     (void)state;
-    check_beside_tcp(10 * MBIT, 10000, false);
-    check_beside_tcp(10 * MBIT, 10000, true);
-    check_beside_tcp(50 * MBIT, 40000, false);
-    check_beside_tcp(50 * MBIT, 40000, true);
+    for (int is_cubic = 0; is_cubic <= 1; is_cubic++) {
+        check_beside_tcp(10 * MBIT, 10000, 0, is_cubic != 0, 60);
+        check_beside_tcp(50 * MBIT, 40000, 0, is_cubic != 0, 60);
+    }
+}
+
+/* Where hardly anything can wait, a full path looks much like one that loses by chance. */
+static void test_beside_tcp_with_a_short_queue(void **state)
+{
+    (void)state;
+    for (int is_cubic = 0; is_cubic <= 1; is_cubic++) {
+        check_beside_tcp(10 * MBIT, 10000, 15000, is_cubic != 0, 20);
+        check_beside_tcp(100 * MBIT, 1000, 30000, is_cubic != 0, 10);
+    }
 }
 
 static void test_does_not_flood_a_slow_receiver(void **state)
@@ -295,6 +309,7 @@ int main(void)
         cmocka_unit_test(test_keeps_its_speed_on_a_lossy_path),
         cmocka_unit_test(test_two_share),
         cmocka_unit_test(test_beside_tcp),
+        cmocka_unit_test(test_beside_tcp_with_a_short_queue),
         cmocka_unit_test(test_does_not_flood_a_slow_receiver),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
