@@ -285,6 +285,7 @@ static void test_beside_tcp_with_a_short_queue(void **state)
     for (int is_cubic = 0; is_cubic <= 1; is_cubic++) {
         check_beside_tcp(10 * MBIT, 10000, 15000, is_cubic != 0, 20);
         check_beside_tcp(100 * MBIT, 1000, 30000, is_cubic != 0, 10);
+        check_beside_tcp(1000 * MBIT, 200, 60000, is_cubic != 0, 3);
     }
 }
 
