@@ -111,7 +111,8 @@ static bool congestion_is_chance(const struct congestion *congestion)
     if (8 * congestion->lost > CONGESTION_CHANCE_EIGHTHS * (congestion->lost + congestion->acked)) {
         return false;
     }
-    if (congestion->smoothed_us <= congestion->least_us + CONGESTION_NOISE_US) {
+    uint64_t noise_us = larger(CONGESTION_NOISE_US, 4 * congestion->variation_us);
+    if (congestion->smoothed_us <= congestion->least_us + noise_us) {
         return true;
     }
     uint64_t waiting_us = congestion->smoothed_us - congestion->least_us;

@@ -18,8 +18,10 @@
 #define CONGESTION_GRANULARITY_US 250u   /* of the alarm; RFC 9002, kGranularity, has 1 ms */
 #define CONGESTION_INITIAL_RTT_US 50000u /* before the first sample; a node's peers are near */
 #define CONGESTION_WINDOW_MAX     (16u * 1024u * 1024u)
-#define CONGESTION_QUEUED_MAX     3u   /* datagrams in the path's queues: Veno's beta */
-#define CONGESTION_NOISE_US       250u /* of round trips: what the turns of the two ends take */
+#define CONGESTION_QUEUED_MAX     3u /* datagrams in the path's queues: Veno's beta */
+/* Differences of round trips that say nothing of the path: what the turns of the two ends take, or
+ * four times the variation (as in the probe time-out) if that is more. */
+#define CONGESTION_NOISE_US 250u
 
 struct congestion {
     /* round-trip times */
