@@ -24,9 +24,8 @@ struct acks {
     uint64_t largest_us; /* when the highest number came */
     uint32_t waiting;    /* packets that want an acknowledgement and have none yet */
     bool is_urgent;
-    uint64_t due_us; /* when `waiting` is not 0 */
-    uint64_t
-        asked_us; /* when the first packet came that our own data did not follow yet; 0: none */
+    uint64_t due_us;    /* when `waiting` is not 0 */
+    uint64_t asked_us;  /* when the first packet came that no data of ours followed yet; 0: none */
     uint64_t answer_us; /* after which data of our own follows: smoothed */
 };
 

@@ -8,7 +8,9 @@
  * the messages behind it are handed on out of the buffer.
  *
  * What is handed on moves `start`, not the bytes. They are moved to the front when that frees half
- * of the buffer, or when the buffer is as large as it may be and the room is needed.
+ * of the buffer, or when the buffer is as large as it may be and the room is needed. The largest
+ * buffer is larger than the window, so that even then `start` has come far: else a peer could have
+ * a whole window moved with each datagram.
  *
  * Failure: when memory runs out in the middle of a piece, what was handed on or kept of it stays
  * so; it comes again, as the peer gets no acknowledgement for it, and the rest is new then.
@@ -99,10 +101,11 @@ static int32_t make_room(struct assembly *assembly, size_t need)
         return KV_OK;
     }
     size_t window = (size_t)assembly_window(assembly->message_max);
+    size_t capacity_max = window + window / ASSEMBLY_SPARE_SHARE;
     size_t capacity = assembly->capacity * 2;
     capacity = capacity < CAPACITY_MIN ? CAPACITY_MIN : capacity;
     capacity = capacity < need ? need : capacity;
-    capacity = capacity > window ? window : capacity;
+    capacity = capacity > capacity_max ? capacity_max : capacity;
     uint8_t *bytes = NULL;
     if (capacity > assembly->capacity) {
         bytes = assembly->host->allocate(assembly->host->ctx, capacity);

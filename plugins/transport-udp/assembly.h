@@ -4,8 +4,8 @@
  *
  * The stream is one message after the other: its length in 4 bytes, little-endian, then its bytes.
  * A message that lies whole and in order in the piece at hand is handed on in place; all others are
- * put together in a buffer that grows with what has come, never above the window, and goes back
- * when nothing is left in it.
+ * put together in a buffer that grows with what has come, never above the window and an eighth, and
+ * goes back when nothing is left in it.
  */
 #ifndef TRANSPORT_UDP_ASSEMBLY_H
 #define TRANSPORT_UDP_ASSEMBLY_H
@@ -17,6 +17,8 @@
 #define ASSEMBLY_HEADER_LEN 4u
 /* Beyond one longest message, the window has room for so much that came too early. */
 #define ASSEMBLY_AHEAD_LEN (1024u * 1024u)
+/* Of the window: by so much the largest buffer is larger than it. */
+#define ASSEMBLY_SPARE_SHARE 8u
 /* Gaps that are kept; a piece that would open a further one is not taken. */
 #define ASSEMBLY_GAPS_MAX 1024u
 

@@ -60,7 +60,7 @@ struct endpoint_counters {
 #undef ENDPOINT_MEMBER_
 
 struct endpoint_options {
-    uint64_t connect_retry_us;     /* before the first repetition of an unanswered HELLO */
+    uint64_t connect_retry_us;     /* before HELLO is sent again, and before a round of attempts */
     uint64_t connect_retry_max_us; /* ... doubling up to it */
     uint64_t handshake_timeout_us; /* an opened link must be used within it */
     uint64_t timeout_us;           /* silence after which a link is lost */
@@ -106,7 +106,8 @@ int32_t endpoint_init(struct endpoint *endpoint, const struct kv_host *host,
                       const struct kv_transport_events *events, void *events_ctx,
                       const struct endpoint_io *io, void *io_ctx);
 
-/* No link may be left but after endpoint_stop(): frees them all, without a callback. */
+/* Frees all links that are left, without a callback: before a start has succeeded, or when
+ * endpoint_is_stopped(). */
 void endpoint_close(struct endpoint *endpoint);
 
 /* A datagram came to that socket. Calls back. */

@@ -214,19 +214,35 @@ static struct kv_link *handshake_find_half(const struct endpoint *endpoint,
     return NULL;
 }
 
+/* The half open link that has waited longest makes room: a peer that means to use its link does so
+ * within a round trip, so that one which opens links without end keeps nobody out. */
+static void handshake_drop_oldest(struct endpoint *endpoint, uint64_t now_us)
+{
+    for (struct list *at = endpoint->links.next; at != &endpoint->links; at = at->next) {
+        struct kv_link *link = LIST_ENTRY(at, kv_link, links_node);
+        if (link->state == LINK_HALF) {
+            endpoint->counters.handshake_timeouts++;
+            link_lose(link, KV_E_TIMEOUT,
+                      "others came, and it had not used the link that it opened", now_us);
+            return;
+        }
+    }
+}
+
 static void handshake_accept(struct endpoint *endpoint, void *socket,
                              const union address_socket *from, const struct wire_datagram *datagram,
                              uint64_t now_us)
 {
     char uri[KV_URI_MAX];
     address_format("udp", from, uri);
-    if (endpoint->accepted_len >= endpoint->limits.links_max ||
-        endpoint->half_len >= LINK_HALF_MAX) {
+    if (endpoint->half_len >= LINK_HALF_MAX) {
+        handshake_drop_oldest(endpoint, now_us);
+    }
+    if (endpoint->accepted_len >= endpoint->limits.links_max) {
         endpoint->counters.refused++;
         endpoint_log_limited(endpoint, &endpoint->refused_notice,
-                             "udp: %s is turned away: links_max (%u) accepted links are there, or "
-                             "too many that are not used yet",
-                             uri, endpoint->limits.links_max);
+                             "udp: %s is turned away: links_max (%u) accepted links are there", uri,
+                             endpoint->limits.links_max);
         handshake_refuse(endpoint, socket, from, datagram->from, WIRE_REASON_FULL);
         return;
     }

@@ -288,6 +288,7 @@ void link_on_packet(struct kv_link *link, const struct wire_packet *packet, uint
     if ((packet->has_stream && link_take_piece(link, packet, now_us)) || packet->is_probe) {
         if (link->has_streams) {
             acks_on_packet(&link->acks, packet->number, true, now_us);
+            link_touch(link); /* again: the host may have flushed within its callbacks */
         }
     }
 }

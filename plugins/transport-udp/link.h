@@ -19,7 +19,7 @@
 #include "sender.h"
 
 #define LINK_DRAIN_US 1000000u /* given to a peer to take what is queued at the end */
-#define LINK_HALF_MAX 256u     /* accepted links that were not used yet; further peers wait */
+#define LINK_HALF_MAX 256u     /* accepted links that were not used yet; then the oldest goes */
 
 enum link_state {
     LINK_PAUSE,     /* connect: the back-off runs */
@@ -121,8 +121,9 @@ void link_touch(struct kv_link *link);
 
 /* --- handshake.c --- */
 
-/* The pause before the next attempt: half of it fixed, half of it chance, so that many peers of a
- * node that comes back do not all come at once. The one after it is twice as long. */
+/* The pause before HELLO or OPEN is sent again, and before the next round: half of it fixed, half
+ * of it chance, so that many peers of a node that comes back do not all come at once. The one after
+ * it is twice as long. */
 uint64_t handshake_wait_us(struct kv_link *link);
 
 /* A round of HELLO begins: the address is known. */

@@ -1,4 +1,5 @@
-/* The sockets of an instance: those that listen, and the one per family that links go out from. */
+/* The sockets of an instance: those that listen, and the one per family that links go out from.
+ * Declared in udp.h. */
 #include <errno.h>
 #include <string.h>
 
@@ -59,16 +60,14 @@ static int open_socket(struct udp *udp, const union address_socket *address, boo
     }
     int status = socket_open(socket, udp->host, address, udp->receive_buffer, &listener_events, udp,
                              ret_step);
-    if (status != 0 && !socket->is_closing) {
+    if (status != 0) {
         udp->host->release(udp->host->ctx, socket);
         return status;
     }
     list_append(&udp->sockets, &socket->node);
     socket->is_listening = is_listening;
-    if (status == 0) {
-        *ret_socket = socket;
-    }
-    return status;
+    *ret_socket = socket;
+    return 0;
 }
 
 static int32_t find_address(struct udp *udp, const char *uri, union address_socket *ret_socket)

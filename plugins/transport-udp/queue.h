@@ -18,10 +18,9 @@
 
 struct queue {
     const struct kv_host *host;
-    uint64_t base; /* offset of the first byte kept */
-    uint64_t end;  /* offset behind the last one */
-    uint8_t *
-        *blocks; /* a ring: the block of offset o is number o / QUEUE_BLOCK_LEN of the stream */
+    uint64_t base;         /* offset of the first byte kept */
+    uint64_t end;          /* offset behind the last one */
+    uint8_t **blocks;      /* a ring; the stream's block k begins at offset k * QUEUE_BLOCK_LEN */
     uint32_t blocks_first; /* place in the ring of the block that holds base */
     uint32_t blocks_len;
     uint32_t blocks_capacity;

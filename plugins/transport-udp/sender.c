@@ -15,15 +15,13 @@
 
 #include <string.h>
 
-#define SENDER_PACKETS_MIN    16u
-#define SENDER_PACKETS_KEEP   256u /* an empty ring above it is made small again */
-#define SENDER_PACKETS_PROBES 256u
-#define SENDER_LATER_LEN      3u /* later packets; RFC 9002, kPacketThreshold */
-#define SENDER_PROBE_MAX_US   300000u
-#define SENDER_PROBES_AT_ONCE 2u /* RFC 9002, 6.2.4 */
-#define SENDER_PERSISTENT_LEN                                                                      \
-    3u                             /* time-outs in a row; RFC 9002, kPersistentCongestionThreshold \
-                                    */
+#define SENDER_PACKETS_MIN     16u
+#define SENDER_PACKETS_KEEP    256u /* an empty ring above it is made small again */
+#define SENDER_PACKETS_PROBES  256u
+#define SENDER_LATER_LEN       3u /* later packets; RFC 9002, kPacketThreshold */
+#define SENDER_PROBE_MAX_US    300000u
+#define SENDER_PROBES_AT_ONCE  2u  /* RFC 9002, 6.2.4 */
+#define SENDER_PERSISTENT_LEN  3u  /* probe time-outs in a row; RFC 9002, 7.6.1 */
 #define SENDER_LARGE_LOST_MAX  4u  /* in a row, while smaller ones pass: a black hole */
 #define SENDER_PROBES_BACK_OFF 16u /* further ones do not lengthen the pause */
 

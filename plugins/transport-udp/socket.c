@@ -1,11 +1,11 @@
 /*
- * Happy path: libuv polls the descriptor and receives up to SOCKET_BATCH_LEN datagrams with one
- * system call into the instance's buffer, hands them over one by one, and says at the end that the
- * buffer is free again.
+ * Happy path: libuv says that the descriptor is readable, up to SOCKET_BATCH_LEN datagrams are
+ * received with one system call into the instance's buffer and handed over one by one, until a call
+ * brings fewer than it could.
  *
- * Failure modes: an error of the network (ICMP) wakes the loop as well, with nothing to receive;
- * what it is about lies in the socket's error queue, and the socket stays readable until that is
- * empty. Any callback may close the socket in the middle of a batch.
+ * Failure modes: an error of the network (ICMP) wakes the loop as well, and libuv then stops
+ * watching; what it is about lies in the socket's error queue, which is emptied before the watching
+ * goes on. Any callback may close the socket in the middle of a batch.
  */
 #include "socket.h"
 
@@ -17,17 +17,8 @@
 
 /* Taken from the error queue at one wake-up, so that other sockets get their turn. */
 #define SOCKET_ERRORS_MAX 64
-/* Of a datagram that comes back; a system sends 548 bytes of it at most over IPv4, 1232 over IPv6.
- */
+/* Of a datagram that comes back: at most 548 bytes of it over IPv4, 1232 over IPv6. */
 #define SOCKET_ERROR_BYTES 1280
-
-static void on_allocate(uv_handle_t *handle, size_t suggested, uv_buf_t *ret_buffer)
-{
-    struct udp_socket *socket = handle->data;
-    (void)suggested;
-    ret_buffer->base = (char *)socket->receive_buffer;
-    ret_buffer->len = SOCKET_RECEIVE_BYTES;
-}
 
 /* Whether the error says that the port is closed at the other end. What a router says of a path is
  * no such proof, and a datagram that this system found too large is the path probing's to see. */
@@ -82,29 +73,46 @@ static void take_errors(struct udp_socket *socket)
     }
 }
 
-static void on_receive(uv_udp_t *handle, ssize_t len, const uv_buf_t *buffer,
-                       const struct sockaddr *from, unsigned flags)
+/* One call. True: as many as it can bring; there may be more. */
+static bool receive_batch(struct udp_socket *socket)
 {
-    struct udp_socket *socket = handle->data;
-    union address_socket address;
-    if (socket->is_closing) {
-        return;
+    struct mmsghdr messages[SOCKET_BATCH_LEN];
+    struct iovec parts[SOCKET_BATCH_LEN];
+    union address_socket from[SOCKET_BATCH_LEN];
+    memset(messages, 0, sizeof messages);
+    for (uint32_t i = 0; i < SOCKET_BATCH_LEN; i++) {
+        parts[i].iov_base = socket->receive_buffer + (size_t)i * SOCKET_SLOT_BYTES;
+        parts[i].iov_len = SOCKET_SLOT_BYTES;
+        messages[i].msg_hdr.msg_iov = &parts[i];
+        messages[i].msg_hdr.msg_iovlen = 1;
+        messages[i].msg_hdr.msg_name = &from[i];
+        messages[i].msg_hdr.msg_namelen = sizeof from[i];
     }
-    if (from != NULL && len >= 0) {
-        socket->has_received = true;
-        if ((flags & UV_UDP_PARTIAL) == 0 && address_copy(from, &address)) {
-            socket->events->on_datagram(socket->ctx, socket, &address,
-                                        (const uint8_t *)buffer->base, (size_t)len);
+    int len = recvmmsg(socket->fd, messages, SOCKET_BATCH_LEN, MSG_DONTWAIT, NULL);
+    for (int i = 0; i < len && !socket->is_closing; i++) {
+        union address_socket address;
+        if ((messages[i].msg_hdr.msg_flags & MSG_TRUNC) == 0 &&
+            address_copy(&from[i].any, &address)) {
+            socket->events->on_datagram(socket->ctx, socket, &address, parts[i].iov_base,
+                                        messages[i].msg_len);
         }
-        return;
     }
-    if ((flags & UV_UDP_MMSG_FREE) == 0) {
-        /* The end of a wake-up. One that brought nothing was for an error; else an error that waits
-         * besides wakes the loop once more. */
-        if (len < 0 || !socket->has_received) {
-            take_errors(socket);
+    return len == (int)SOCKET_BATCH_LEN;
+}
+
+static void on_readable(uv_poll_t *poll, int status, int events)
+{
+    struct udp_socket *socket = poll->data;
+    (void)events;
+    if (status < 0) {
+        take_errors(socket);
+        if (!socket->is_closing) {
+            uv_poll_start(poll, UV_READABLE, on_readable); /* fails for a closing handle only */
         }
-        socket->has_received = false;
+    }
+    uint32_t batches = 0;
+    while (batches < SOCKET_BATCHES_MAX && !socket->is_closing && receive_batch(socket)) {
+        batches++;
     }
     if (!socket->is_closing) {
         socket->events->on_batch_end(socket->ctx);
@@ -169,25 +177,6 @@ out:;
     return -error;
 }
 
-/* From here on it is libuv's to close. */
-static int begin(struct udp_socket *socket, const char **ret_step)
-{
-    int off = 0;
-    *ret_step = "uv_udp_open";
-    int status = uv_udp_open(&socket->handle, socket->fd);
-    if (status != 0) {
-        close(socket->fd);
-        return status;
-    }
-    /* libuv lets others share the port; it is ours alone. */
-    *ret_step = "setsockopt";
-    if (setsockopt(socket->fd, SOL_SOCKET, SO_REUSEADDR, &off, sizeof off) != 0) {
-        return -errno;
-    }
-    *ret_step = "uv_udp_recv_start";
-    return uv_udp_recv_start(&socket->handle, on_allocate, on_receive);
-}
-
 int socket_open(struct udp_socket *socket, const struct kv_host *host,
                 const union address_socket *address, uint8_t *receive_buffer,
                 const struct socket_events *events, void *ctx, const char **ret_step)
@@ -202,18 +191,15 @@ int socket_open(struct udp_socket *socket, const struct kv_host *host,
     if (socket->fd < 0) {
         return socket->fd;
     }
-    int status = uv_udp_init_ex(host->loop, &socket->handle, AF_UNSPEC | UV_UDP_RECVMMSG);
+    int status = uv_poll_init(host->loop, &socket->poll, socket->fd);
     if (status != 0) {
-        *ret_step = "uv_udp_init_ex";
+        *ret_step = "uv_poll_init";
         close(socket->fd);
         return status;
     }
-    socket->handle.data = socket;
-    status = begin(socket, ret_step);
-    if (status != 0) {
-        socket_close(socket);
-    }
-    return status;
+    socket->poll.data = socket;
+    uv_poll_start(&socket->poll, UV_READABLE, on_readable); /* fails for a closing handle only */
+    return 0;
 }
 
 static void on_closed(uv_handle_t *handle)
@@ -226,7 +212,7 @@ void socket_close(struct udp_socket *socket)
 {
     if (!socket->is_closing) {
         socket->is_closing = true;
-        uv_udp_recv_stop(&socket->handle); /* the rest of a batch is not handed over */
-        uv_close((uv_handle_t *)&socket->handle, on_closed);
+        uv_close((uv_handle_t *)&socket->poll, on_closed);
+        close(socket->fd);
     }
 }

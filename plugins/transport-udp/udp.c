@@ -130,10 +130,13 @@ void udp_update(struct udp *udp)
     if (udp->is_closing) {
         return;
     }
+    /* While something is to be sent in this turn, what will be due after it is not known yet: an
+     * acknowledgement most often goes along with it. */
     if (endpoint_is_dirty(&udp->endpoint)) {
         uv_prepare_start(&udp->prepare, on_prepare);
+    } else {
+        alarm_set(&udp->alarm, endpoint_deadline_us(&udp->endpoint));
     }
-    alarm_set(&udp->alarm, endpoint_deadline_us(&udp->endpoint));
 }
 
 /* ---- settings ---- */

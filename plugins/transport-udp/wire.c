@@ -155,8 +155,8 @@ size_t wire_encode_packet(const struct kv_host *host, const struct wire_datagram
 
 struct wire_reader {
     const uint8_t *bytes;
-    size_t len; /* that are left */
-    bool is_short;
+    size_t len;    /* that are left */
+    bool is_short; /* there was less than wanted, or a number was out of its range */
 };
 
 static uint64_t wire_get(struct wire_reader *reader, size_t len)
@@ -302,7 +302,7 @@ int32_t wire_decode(const struct kv_host *host, const uint8_t *bytes, size_t len
         return KV_E_CORRUPT;
     }
     struct wire_reader reader = {bytes, len, false};
-    /* Only `packet` is large, and DATA alone has one: the rest is cleared. */
+    /* Not cleared as a whole: `packet` is large, and each kind sets the members that it has. */
     ret_datagram->kind = (enum wire_kind)wire_get(&reader, 1);
     uint32_t crc = (uint32_t)wire_get(&reader, 4);
     uint32_t real = host->crc32c(host->ctx, 0, bytes, WIRE_CRC_AT);

@@ -98,6 +98,32 @@ static void test_both_ways_at_once(void **state)
     pair_close(&f);
 }
 
+static void flush_at_once(struct peer *peer, const uint8_t *bytes, uint32_t len)
+{
+    (void)bytes;
+    (void)len;
+    node_flush(peer->node);
+}
+
+/* A host that flushes within on_message: what it got is acknowledged all the same, so that the
+ * sender repeats nothing. */
+static void test_flush_in_callback(void **state)
+{
+    (void)state;
+    enum { COUNT = 20 };
+    struct pair f;
+    pair_open(&f, NULL, NULL);
+    f.server->on_message = flush_at_once;
+    struct peer *peer = pair_connect(&f);
+    for (uint32_t i = 0; i < COUNT; i++) {
+        assert_int_equal(send_numbered(peer, i, 100), KV_OK);
+        WAIT_FOR(&f.world, f.server->peers->messages_len == i + 1);
+        world_run_ms(&f.world, 100);
+    }
+    assert_true(pair_stop_and_count(f.client, "bytes_repeated") < 5 * 104);
+    pair_close(&f);
+}
+
 /* ---- draining ---- */
 
 /* What was sent before close_link() or stop() arrives (little enough for the second that it has,
@@ -490,6 +516,7 @@ int main(void)
         cmocka_unit_test(test_slow_peer),
         cmocka_unit_test(test_tiny_queue),
         cmocka_unit_test(test_both_ways_at_once),
+        cmocka_unit_test(test_flush_in_callback),
         cmocka_unit_test(test_drains),
         cmocka_unit_test(test_drain_ends),
         cmocka_unit_test(test_silence),
