@@ -156,15 +156,32 @@ void congestion_on_persistent(struct congestion *congestion)
     congestion->recovery_us = 0;
 }
 
-/* Bytes that pacing lets through in that time: 5/4 of a window per round trip (RFC 9002, 7.7). In
- * slow start twice the window, since it doubles in each. */
-static uint64_t congestion_paced(const struct congestion *congestion, uint64_t duration_us)
+/* Bytes that pacing lets through in a round trip: 5/4 of a window (RFC 9002, 7.7). In slow start
+ * twice the window, since it doubles in each. */
+static uint64_t congestion_paced(const struct congestion *congestion)
 {
-    uint64_t window = congestion->window < congestion->threshold ? 2 * congestion->window
-                                                                 : congestion->window / 4 * 5;
+    return congestion->window < congestion->threshold ? 2 * congestion->window
+                                                      : congestion->window / 4 * 5;
+}
+
+/* Fills the bucket with what was earned since the last time; what is less than a byte stays for the
+ * next one. */
+static void congestion_fill(struct congestion *congestion, uint64_t now_us)
+{
     uint64_t round_us = larger(congestion->smoothed_us, 1);
-    return duration_us >= round_us ? window * (duration_us / round_us)
-                                   : window * duration_us / round_us;
+    uint64_t paced = congestion_paced(congestion);
+    uint64_t burst = larger(CONGESTION_BURST_LEN * (uint64_t)congestion->datagram,
+                            paced * CONGESTION_BURST_US / round_us);
+    uint64_t elapsed_us = now_us - congestion->bucket_us;
+    uint64_t full_us = burst * round_us / paced + 1; /* after which the bucket is full anyway */
+    if (elapsed_us >= full_us) {
+        congestion->bucket = burst;
+        congestion->bucket_us = now_us;
+        return;
+    }
+    uint64_t earned = paced * elapsed_us / round_us;
+    congestion->bucket = smaller(congestion->bucket + earned, burst);
+    congestion->bucket_us += earned * round_us / paced;
 }
 
 uint64_t congestion_allowance(struct congestion *congestion, uint64_t now_us, uint64_t *ret_next_us)
@@ -172,16 +189,13 @@ uint64_t congestion_allowance(struct congestion *congestion, uint64_t now_us, ui
     *ret_next_us = UINT64_MAX;
     uint64_t room =
         congestion->window > congestion->in_flight ? congestion->window - congestion->in_flight : 0;
-    uint64_t burst = larger(CONGESTION_BURST_LEN * (uint64_t)congestion->datagram,
-                            congestion_paced(congestion, CONGESTION_BURST_US));
-    uint64_t earned = congestion_paced(congestion, now_us - congestion->bucket_us);
-    if (earned > 0) {
-        congestion->bucket = smaller(congestion->bucket + earned, burst);
-        congestion->bucket_us = now_us;
-    }
+    congestion_fill(congestion, now_us);
     /* A whole datagram may go when the bucket holds one, so that none is cut for pacing's sake. */
     if (room > 0 && congestion->bucket < congestion->datagram) {
-        *ret_next_us = now_us + CONGESTION_GRANULARITY_US;
+        uint64_t missing = congestion->datagram - congestion->bucket;
+        uint64_t wait_us =
+            missing * larger(congestion->smoothed_us, 1) / congestion_paced(congestion) + 1;
+        *ret_next_us = now_us + larger(wait_us, CONGESTION_GRANULARITY_US);
         return 0;
     }
     return room;
