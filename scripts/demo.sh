@@ -4,25 +4,29 @@
 # pairs while that one is killed with -9 and comes back, reads some on each node, and shows that all
 # agree.
 #
-# Usage: demo.sh [--keep]
+# Usage: demo.sh [--udp] [--keep]
+#   --udp    nodes and kvctl talk over UDP instead of TCP
 #   --keep   leave the nodes running at the end and print what to try
 # Everything it makes lies in build/release and build/demo. Safe to run again.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 keep=no
-case "${1:-}" in
-"") ;;
---keep) keep=yes ;;
--h | --help)
-    sed -n '2,10s/^# \{0,1\}//p' "$0"
-    exit 0
-    ;;
-*)
-    echo "demo.sh: unknown argument '$1'; try --help" >&2
-    exit 2
-    ;;
-esac
+scheme=tcp
+for argument in "$@"; do
+    case $argument in
+    --keep) keep=yes ;;
+    --udp) scheme=udp ;;
+    -h | --help)
+        sed -n '2,11s/^# \{0,1\}//p' "$0"
+        exit 0
+        ;;
+    *)
+        echo "demo.sh: unknown argument '$argument'; try --help" >&2
+        exit 2
+        ;;
+    esac
+done
 
 say() { printf '\n== %s\n' "$*"; }
 
@@ -46,14 +50,15 @@ done
 rm -rf "$demo"
 mkdir -p "$demo"
 
-# The first of three ports in a row that nobody listens on.
+# The first of three ports in a row that nobody listens on (with TCP; a UDP port that is taken ends
+# the demo with a clear message).
 port=7400
 while (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null ||
     (exec 3<>"/dev/tcp/127.0.0.1/$((port + 1))") 2>/dev/null ||
     (exec 3<>"/dev/tcp/127.0.0.1/$((port + 2))") 2>/dev/null; do
     port=$((port + 10))
 done
-export KV_ARBITER=tcp://127.0.0.1:$port
+export KV_ARBITER=$scheme://127.0.0.1:$port
 
 start_node() { # start_node NUMBER
     local n=$1 store=()
@@ -61,7 +66,8 @@ start_node() { # start_node NUMBER
     : >"$demo/n$n.out"
     (cd "$demo" && exec "$bin/kvnode" -c "$OLDPWD/etc/three-nodes/n$n.cfg" \
         --set "node.arbiter=$KV_ARBITER" \
-        --set "transports.[0].listen=tcp://127.0.0.1:$((port + n - 1))" "${store[@]}") \
+        --set "transports.[0].plugin=transport-$scheme" \
+        --set "transports.[0].listen=$scheme://127.0.0.1:$((port + n - 1))" "${store[@]}") \
         >"$demo/n$n.out" 2>>"$demo/n$n.log" &
     echo $! >"$demo/n$n.pid"
 }
