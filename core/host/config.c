@@ -11,9 +11,9 @@
 #include <stdio.h>
 #include <string.h>
 
-#define CONFIG_SCHEME_DEFAULT    "tcp://"
-#define CONFIG_LISTEN_DEFAULT    "tcp://127.0.0.1:0"
+#define CONFIG_LISTEN_EXAMPLE    "tcp://127.0.0.1:0"
 #define CONFIG_TRANSPORT_DEFAULT "transport-tcp"
+#define CONFIG_TRANSPORT_PREFIX  "transport-"
 #define CONFIG_PERSIST_DEFAULT   "persist-file"
 #define CONFIG_MS_MAX            3600000u
 
@@ -433,29 +433,51 @@ static void config_read_listen(struct config_file *file, const config_setting_t 
     }
 }
 
-/* Where a transport listens that is not told: the first one of an arbiter where all look for it,
- * any other on a free port. */
-static const char *config_listen_default(const struct config *config, bool is_first)
+/* The scheme of a plugin's addresses as far as its name or its file's name tells, before it is
+ * loaded: "udp" of "transport-udp" and of "/usr/lib/transport-udp.so". */
+static char *config_scheme(const char *plugin)
 {
-    size_t len = strlen(CONFIG_SCHEME_DEFAULT);
-    bool is_arbiter = config->node.is_arbiter && is_first &&
-                      strncmp(config->node.arbiter, CONFIG_SCHEME_DEFAULT, len) == 0;
-    return is_arbiter ? config->node.arbiter : CONFIG_LISTEN_DEFAULT;
+    const char *slash = strrchr(plugin, '/');
+    const char *name = slash == NULL ? plugin : slash + 1;
+    size_t prefix_len = strlen(CONFIG_TRANSPORT_PREFIX);
+    name += strncmp(name, CONFIG_TRANSPORT_PREFIX, prefix_len) == 0 ? prefix_len : 0;
+    size_t len = strlen(name);
+    bool is_file = slash != NULL && len > 3 && strcmp(name + len - 3, ".so") == 0;
+    return alloc_string(name, is_file ? len - 3 : len);
+}
+
+/* Where a transport listens that is not told: that of an arbiter where all look for it, unless one
+ * before it does so, any other on a free port. */
+static void config_default_listen(struct config_file *file, const config_setting_t *group,
+                                  const struct config *config, struct config_transport *transport)
+{
+    static const char anywhere[] = "://127.0.0.1:0";
+    const char *arbiter = config->node.arbiter;
+    char *scheme = config_scheme(transport->plugin.plugin);
+    size_t len = strlen(scheme);
+    size_t size = len + sizeof(anywhere);
+    char *uri = alloc_bytes(size);
+    snprintf(uri, size, "%s%s", scheme, anywhere);
+    bool is_arbiters = config->node.is_arbiter && strncmp(arbiter, scheme, len) == 0 &&
+                       strncmp(arbiter + len, "://", 3) == 0 && !config_listens_at(config, arbiter);
+    if (is_arbiters ||
+        config_check_uri(file, group, "the default of listen, from the plugin's name,", uri)) {
+        transport->uris[transport->uris_len++] = config_copy(is_arbiters ? arbiter : uri);
+        transport->is_default = true;
+    }
+    alloc_free(uri);
+    alloc_free(scheme);
 }
 
 static void config_read_transport(struct config_file *file, const config_setting_t *group,
                                   const struct config *config, struct config_transport *transport)
 {
     static const char *const own[] = {"plugin", "listen", NULL};
-    bool is_first = transport == &config->transports[0];
     config_read_plugin(file, group, CONFIG_TRANSPORT_DEFAULT, own, &transport->plugin);
     const config_setting_t *listen =
         group == NULL ? NULL : config_setting_get_member(group, "listen");
     if (listen == NULL) {
-        if (strcmp(transport->plugin.plugin, CONFIG_TRANSPORT_DEFAULT) == 0) {
-            transport->uris[transport->uris_len++] =
-                config_copy(config_listen_default(config, is_first));
-        }
+        config_default_listen(file, group, config, transport);
     } else if (config_is_list(listen)) {
         for (int i = 0; i < config_setting_length(listen); i++) {
             config_read_listen(file, config_setting_get_elem(listen, (unsigned)i), transport);
@@ -470,7 +492,8 @@ static void config_read_transports(struct config_file *file, struct config *conf
     const config_setting_t *list =
         config_setting_get_member(config_root_setting(&file->tree), "transports");
     if (list == NULL) {
-        config_read_transport(file, NULL, config, &config->transports[config->transports_len++]);
+        config_read_transport(file, NULL, config, &config->transports[0]);
+        config->transports_len++;
         return;
     }
     if (!config_setting_is_list(list) || config_setting_length(list) == 0 ||
@@ -478,7 +501,7 @@ static void config_read_transports(struct config_file *file, struct config *conf
         config_file_mistake(file, list,
                             "transports must be a list of 1 to %u groups, ( { plugin = \"%s\"; "
                             "listen = \"%s\"; } );",
-                            CONFIG_TRANSPORTS_MAX, CONFIG_TRANSPORT_DEFAULT, CONFIG_LISTEN_DEFAULT);
+                            CONFIG_TRANSPORTS_MAX, CONFIG_TRANSPORT_DEFAULT, CONFIG_LISTEN_EXAMPLE);
         return;
     }
     uint32_t uris_len = 0;
@@ -497,7 +520,8 @@ static void config_read_transports(struct config_file *file, struct config *conf
     if (mistakes_len == file->mistakes_len && (uris_len == 0 || uris_len > URIS_MAX)) {
         config_file_mistake(file, list,
                             "the transports listen on %" PRIu32 " addresses; a node must have 1 to "
-                            "%d",
+                            "%d: each item of transports has those of its listen, or one by "
+                            "default",
                             uris_len, URIS_MAX);
     }
 }

@@ -32,6 +32,7 @@ struct config_transport {
     struct config_plugin plugin; /* without `listen` */
     char *uris[URIS_MAX];        /* `listen`: one text or a list of texts */
     uint32_t uris_len;
+    bool is_default; /* no `listen`: the address follows from the plugin's name */
 };
 
 struct config {

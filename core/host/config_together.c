@@ -101,6 +101,17 @@ static bool config_may_be_reached(const char *listen, const char *arbiter)
            (is_same_host || !config_is_one_host(&at) || !config_is_one_host(&wanted));
 }
 
+bool config_listens_at(const struct config *config, const char *uri)
+{
+    bool is_found = false;
+    for (uint32_t i = 0; i < config->transports_len; i++) {
+        for (uint32_t k = 0; k < config->transports[i].uris_len; k++) {
+            is_found = is_found || strcmp(config->transports[i].uris[k], uri) == 0;
+        }
+    }
+    return is_found;
+}
+
 /* All nodes look for the arbiter at node.arbiter: it must be there itself. */
 static void config_check_arbiter(struct config_file *file, const struct config *config)
 {
@@ -121,6 +132,22 @@ static void config_check_arbiter(struct config_file *file, const struct config *
                         "listen there but at %s; give node.arbiter one of these, or add it to "
                         "listen",
                         config->node.arbiter, list);
+}
+
+/* Port 0 is a free one to who listens there: an arbiter that does so tells which it got, to all
+ * others it is no address. */
+static bool config_check_arbiter_port(struct config_file *file, const struct config *config)
+{
+    const char *arbiter = config->node.arbiter;
+    if (config_cut_uri(arbiter).port != 0 ||
+        (config->node.is_arbiter && config_listens_at(config, arbiter))) {
+        return true;
+    }
+    config_file_mistake(file, config_lookup(&file->tree, "node.arbiter"),
+                        "node.arbiter is \"%s\", and nobody can be found at port 0; give the port "
+                        "that the arbiter listens at",
+                        arbiter);
+    return false;
 }
 
 /* --- isolate --- */
@@ -158,7 +185,7 @@ void config_check_together(struct config_file *file, struct config *config)
 {
     config_check_numbers(file, config);
     config_check_isolate(file, config);
-    if (config->node.is_arbiter) {
+    if (config_check_arbiter_port(file, config) && config->node.is_arbiter) {
         config_check_arbiter(file, config);
     }
 }

@@ -11,4 +11,7 @@
 /* Adds the mistakes to file; fills in defaults that depend on other settings. */
 void config_check_together(struct config_file *file, struct config *config);
 
+/* Whether a transport that was read so far listens at this very text. */
+bool config_listens_at(const struct config *config, const char *uri);
+
 #endif

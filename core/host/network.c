@@ -224,9 +224,14 @@ int32_t network_listen(struct network *network, struct network_uris *ret_uris, c
             if (status != KV_OK) {
                 char reason[LOADER_ERROR_MAX];
                 network_explain(transport, status, reason, sizeof(reason));
-                snprintf(ret_error, PLUGINS_ERROR_MAX, "cannot listen on %s: %s", uri,
-                         status == KV_E_EXISTS ? "the address is in use by another process"
-                                               : reason);
+                if (status == KV_E_EXISTS) {
+                    snprintf(reason, sizeof(reason), "the address is in use by another process");
+                }
+                /* Most plugins say at which address, too. */
+                bool is_whole = strstr(reason, uri) != NULL;
+                snprintf(ret_error, PLUGINS_ERROR_MAX, "%s%s%s%s",
+                         is_whole ? "" : "cannot listen on ", is_whole ? "" : uri,
+                         is_whole ? "" : ": ", reason);
                 return status;
             }
             network_warn_of_wildcard(uris.uris[uris.len]);

@@ -1,11 +1,14 @@
 #include "host/plugins.h"
 
+#include "base/alloc.h"
+#include "base/check.h"
 #include "base/status.h"
 #include "host/guard_persist.h"
 #include "host/services.h"
 
 #include <stdio.h>
 #include <string.h>
+#include <uv.h>
 
 #define PLUGINS_TRANSPORT_PREFIX "transport-"
 #define PLUGINS_REASON_MAX       512u
@@ -107,9 +110,10 @@ static int32_t plugins_load_transport(const struct config *config,
             config_where(config, &wanted->plugin, wanted->plugin.settings_len, where,
                          sizeof(where));
             snprintf(ret_error, PLUGINS_ERROR_MAX,
-                     "%s: %s serves addresses that begin with %s://, not \"%s\"", where,
+                     "%s: %s serves addresses that begin with %s://, not \"%s\"%s", where,
                      ret_plugin->loaded->descriptor.name, plugins_scheme(ret_plugin->loaded),
-                     wanted->uris[i]);
+                     wanted->uris[i],
+                     wanted->is_default ? ", the default from its file's name; give listen" : "");
             status = KV_E_INVALID;
         }
     }
@@ -160,32 +164,91 @@ const struct isolate_config *plugins_isolate(const struct config *config,
     return ret_isolate;
 }
 
-int32_t plugins_check(const struct config *config, const struct plugins *plugins, char *ret_error)
+/* What create() answered, with its reason: KV_E_INVALID for a mistake of the configuration. */
+static int32_t plugins_judge(const struct config *config, const struct config_plugin *wanted,
+                             const struct plugin *plugin, struct services *services, int32_t status,
+                             char *ret_error)
 {
-    if (!plugins->has_persistence) {
-        return KV_OK;
-    }
-    const struct plugin *plugin = &plugins->persistence;
-    struct guard_persist *guard = NULL;
-    struct isolate_config isolate;
     char reason[PLUGINS_REASON_MAX];
     char where[256];
+    if (status == KV_OK) {
+        return KV_OK;
+    }
+    services_last_error(services, reason, sizeof(reason));
+    config_where(config, wanted, wanted->settings_len, where, sizeof(where));
+    snprintf(ret_error, PLUGINS_ERROR_MAX, "%s: %s refuses its settings: %s%s%s (%s)", where,
+             plugin->loaded->descriptor.name, reason, reason[0] == '\0' ? "" : ": ",
+             status_text(status), status_name(status));
+    return status_class(status) == KV_CLASS_CALLER ? KV_E_INVALID : status;
+}
+
+static int32_t plugins_check_store(const struct config *config, const struct plugin *plugin,
+                                   char *ret_error)
+{
+    struct guard_persist *guard = NULL;
+    struct isolate_config isolate;
     /* Its lines are not logged: the reason is what this returns. */
     struct services *services = services_create(plugin->loaded->descriptor.name, NULL, NULL, NULL);
     int32_t status = guard_persist_create(plugin->loaded, services, plugin->settings,
                                           plugins_isolate(config, &isolate), &guard);
     guard_persist_destroy(guard);
-    if (status != KV_OK) {
-        services_last_error(services, reason, sizeof(reason));
-        config_where(config, &config->persistence, config->persistence.settings_len, where,
-                     sizeof(where));
-        snprintf(ret_error, PLUGINS_ERROR_MAX, "%s: %s refuses its settings: %s%s%s (%s)", where,
-                 plugin->loaded->descriptor.name, reason, reason[0] == '\0' ? "" : ": ",
-                 status_text(status), status_name(status));
-        bool is_callers = status_class(status) == KV_CLASS_CALLER;
-        status = is_callers ? KV_E_INVALID : status;
+    status = plugins_judge(config, &config->persistence, plugin, services, status, ret_error);
+    services_destroy(services);
+    return status;
+}
+
+/* create() and destroy() with nothing in between, so there is nothing to guard: the guard starts
+ * what it makes. */
+static int32_t plugins_make_transport(const struct loaded_plugin *loaded, struct services *services,
+                                      const struct kv_setting *settings)
+{
+    const struct kv_transport_ops *ops = &loaded->ops.transport;
+    void *self = NULL;
+    loader_pin(loaded);
+    int32_t status =
+        ops->create(services_table(services), settings, loaded->descriptor.options_len, &self);
+    if (status > 0 || status < KV_STATUS_LAST_ || (status == KV_OK && self == NULL)) {
+        return KV_E_CONTRACT;
+    }
+    if (status == KV_OK) {
+        ops->destroy(self);
+    }
+    return status;
+}
+
+/* The plugin gets a loop, as it will at the start: its create() may count on one. */
+static int32_t plugins_check_transport(const struct config *config,
+                                       const struct config_transport *wanted,
+                                       const struct plugin *plugin, char *ret_error)
+{
+    uv_loop_t *loop = alloc_zeroed(1, sizeof(*loop));
+    KV_CHECK(uv_loop_init(loop) == 0);
+    struct services *services = services_create(plugin->loaded->descriptor.name, loop, NULL, NULL);
+    int32_t status = plugins_make_transport(plugin->loaded, services, plugin->settings);
+    status = plugins_judge(config, &wanted->plugin, plugin, services, status, ret_error);
+    uv_run(loop, UV_RUN_NOWAIT); /* a handle that destroy() closed is gone after a turn */
+    if (uv_loop_close(loop) == 0) {
+        alloc_free(loop);
+    } else if (status == KV_OK) {
+        /* Its handles are on the loop, which must stay. */
+        snprintf(ret_error, PLUGINS_ERROR_MAX, "%s: plugin %s left handles on the loop",
+                 wanted->plugin.place, plugin->loaded->descriptor.name);
+        status = KV_E_CONTRACT;
     }
     services_destroy(services);
+    return status;
+}
+
+int32_t plugins_check(const struct config *config, const struct plugins *plugins, char *ret_error)
+{
+    int32_t status = KV_OK;
+    for (uint32_t i = 0; status == KV_OK && i < plugins->transports_len; i++) {
+        status = plugins_check_transport(config, &config->transports[i], &plugins->transports[i],
+                                         ret_error);
+    }
+    if (status == KV_OK && plugins->has_persistence) {
+        status = plugins_check_store(config, &plugins->persistence, ret_error);
+    }
     return status;
 }
 

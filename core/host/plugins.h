@@ -29,10 +29,11 @@ struct plugins {
  * failure *ret_plugins is empty. */
 int32_t plugins_load(const struct config *config, struct plugins *ret_plugins, char *ret_error);
 
-/* What `--check` does more: makes the persistence instance, which touches no store yet, and
- * destroys it, so that a setting's value that the plugin refuses is found. KV_E_INVALID: it refuses
- * its settings, a mistake of the configuration; any other code: the plugin failed. ret_error
- * (PLUGINS_ERROR_MAX bytes) says where and why. */
+/* What `--check` does more: makes an instance of each transport, which is not started, and one of
+ * the persistence plugin, which touches no store yet, and destroys them, so that a setting's value
+ * that a plugin refuses is found. KV_E_INVALID: it refuses its settings, a mistake of the
+ * configuration; any other code: the plugin failed. ret_error (PLUGINS_ERROR_MAX bytes) says where
+ * and why. */
 int32_t plugins_check(const struct config *config, const struct plugins *plugins, char *ret_error);
 
 /* How the persistence plugin is to be isolated, into *ret_isolate; NULL: not at all. */

@@ -680,8 +680,7 @@ uint64_t primary_wake_ms(const struct replica *replica)
     for (uint32_t i = 0; i < primary->replicators_len; i++) {
         const struct replicator *replicator = primary->replicators[i];
         uint64_t since_ms = replicator->abandoned ? replicator->reported_ms : replicator->asked_ms;
-        uint64_t pause_ms = replicator_retransmit_ms(replicator, replica->context);
-        wake_ms = context_earlier(wake_ms, since_ms + pause_ms);
+        wake_ms = context_earlier(wake_ms, since_ms + replica->context->config->retransmit_ms);
     }
     return wake_ms;
 }

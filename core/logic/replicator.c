@@ -13,6 +13,10 @@
 /* One retransmission sends at most so much of the window again. */
 #define REPLICATOR_RESEND_BYTES_MAX (2u * 1024u * 1024u)
 
+/* A larger Snapshot is not sent again before a PROBE has shown that it is lost: on a busy network
+ * it takes its time, and a copy would take as much again. */
+#define REPLICATOR_ASK_FIRST_BYTES 32768u
+
 /* A Snapshot of the log's records is at most this many slices of it. */
 #define REPLICATOR_SLICES_MAX 8u
 
@@ -43,7 +47,6 @@ static struct window_entry *replicator_add(struct replicator *replicator,
         replicator->progress_ms = context->now_ms;
     }
     if (replicator->received == replicator->next) {
-        replicator->waits_ms = context->now_ms;
         replicator->asked_ms = context->now_ms;
     }
     uint64_t seq = replicator->next++;
@@ -256,22 +259,16 @@ void replicator_resend(struct replicator *replicator, struct context *context,
     replicator_send_outside(replicator, context, SNAPSHOT_PROBE, source);
 }
 
-uint64_t replicator_retransmit_ms(const struct replicator *replicator,
-                                  const struct context *context)
-{
-    uint64_t least_ms = context->config->retransmit_ms;
-    uint64_t most_ms = context->config->replica_timeout_ms / 2;
-    uint64_t wait_ms = 2 * replicator->round_ms < most_ms ? 2 * replicator->round_ms : most_ms;
-    return wait_ms > least_ms ? wait_ms : least_ms;
-}
-
 void replicator_tick(struct replicator *replicator, struct context *context,
                      const struct replicator_source *source)
 {
-    if (context->now_ms - replicator->asked_ms < replicator_retransmit_ms(replicator, context)) {
+    if (context->now_ms - replicator->asked_ms < context->config->retransmit_ms) {
         return;
     }
-    if (replicator->received < replicator->next) {
+    replicator->asks_first =
+        replicator->received < replicator->next &&
+        replicator_entry(replicator, replicator->received)->len > REPLICATOR_ASK_FIRST_BYTES;
+    if (replicator->received < replicator->next && !replicator->asks_first) {
         /* The oldest alone: if it was merely slow, its ack says so and nothing else is sent twice.
          */
         replicator->recover_until = replicator->next;
@@ -328,14 +325,17 @@ bool replicator_on_ack(struct replicator *replicator, struct context *context,
     bool moved = false;
     if (received > replicator->received) {
         replicator_move_received(replicator, received);
-        replicator->round_ms =
-            (7 * replicator->round_ms + context->now_ms - replicator->waits_ms) / 8;
-        replicator->waits_ms = context->now_ms;
+        replicator->asks_first = false;
         replicator->asked_ms = context->now_ms;
         moved = true;
         if (received < replicator->recover_until && received >= replicator->resent_until) {
             replicator_resend_bytes(replicator, context, source, REPLICATOR_RESEND_BYTES_MAX);
         }
+    }
+    if (replicator->asks_first) { /* the PROBE has arrived, and what was sent before it has not */
+        replicator->asks_first = false;
+        replicator->recover_until = replicator->next;
+        replicator_resend_bytes(replicator, context, source, 1);
     }
     if (durable > replicator->durable) {
         replicator_move_durable(replicator, durable);

@@ -6,7 +6,8 @@
  * Happy path of a session: BEGIN, then RECORDS as the log grows, with one PIECE of the transfer per
  * pump in between until END; SnapshotAcks move the window. It never holds back the primary: it
  * borrows records from the log, and its window is bounded in messages and bytes.
- * Failure modes: a lost Snapshot or ack (sent again after retransmit_ms or later), a peer that has
+ * Failure modes: a lost Snapshot or ack (sent again after retransmit_ms; a large one when
+ * a PROBE has shown that it is lost, since it may merely take its time), a peer that has
  * received but not stored (asked again with a PROBE), silence (replicator_is_silent(); the primary
  * then has it taken out of the view).
  */
@@ -52,9 +53,9 @@ struct replicator {
 
     uint64_t heard_ms;      /* last acknowledgement of this session */
     uint64_t progress_ms;   /* last time that durable moved, or the window was empty */
-    uint64_t waits_ms;      /* since when the oldest Snapshot not received there waits */
-    uint64_t asked_ms;      /* the same, or the last retransmission or PROBE if that was later */
-    uint64_t round_ms;      /* how long a Snapshot takes until it is received there: smoothed */
+    uint64_t asked_ms;      /* since when the oldest Snapshot not received there waits; last
+                               retransmission or PROBE */
+    bool asks_first;        /* a PROBE is to show whether the oldest one is lost: it is large */
     uint64_t recover_until; /* every seq below may be lost: see replicator_on_ack() */
     uint64_t resent_until;  /* and those below this one were sent again */
     uint64_t reported_ms;   /* last CaughtUp or Suspect for it */
@@ -81,12 +82,6 @@ void replicator_pump(struct replicator *replicator, struct context *context,
 /* Only the committed index; no answer wanted. */
 void replicator_send_commit(struct replicator *replicator, struct context *context,
                             const struct replicator_source *source);
-
-/* What is not received there within it is sent again: retransmit_ms, or twice as long as Snapshots
- * take of late, but no longer than half of replica_timeout_ms: large values on a busy network must
- * not be doubled only because they take their time. */
-uint64_t replicator_retransmit_ms(const struct replicator *replicator,
-                                  const struct context *context);
 
 /* Sends again, or asks, what is overdue. */
 void replicator_tick(struct replicator *replicator, struct context *context,

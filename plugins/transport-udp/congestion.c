@@ -181,7 +181,7 @@ static void congestion_fill(struct congestion *congestion, uint64_t now_us)
     }
     uint64_t earned = paced * elapsed_us / round_us;
     congestion->bucket = smaller(congestion->bucket + earned, burst);
-    congestion->bucket_us += earned * round_us / paced;
+    congestion->bucket_us += (earned * round_us + paced - 1) / paced; /* up: nothing twice */
 }
 
 uint64_t congestion_allowance(struct congestion *congestion, uint64_t now_us, uint64_t *ret_next_us)

@@ -38,6 +38,15 @@ static struct wire_hello handshake_own_hello(const struct endpoint *endpoint)
     return (struct wire_hello){message_max, MTU_MAX, assembly_window(message_max)};
 }
 
+/* A peer that has answered HELLO is there: OPEN starts with the short pause again. The back-off
+ * between rounds goes on from where it was, for a peer that answers and then refuses. */
+static uint64_t handshake_open_wait_us(const struct kv_link *link)
+{
+    const struct endpoint_options *options = &link->endpoint->options;
+    uint64_t wait_us = options->connect_retry_us << (link->sends - 1);
+    return wait_us < options->connect_retry_max_us ? wait_us : options->connect_retry_max_us;
+}
+
 void handshake_begin(struct kv_link *link, uint64_t now_us)
 {
     link->state = LINK_HELLO;
@@ -62,7 +71,8 @@ void handshake_send(struct kv_link *link, uint64_t now_us)
     endpoint_send_datagram(endpoint, link->socket, &link->address, &datagram);
     link->sends++;
     link->asked_us = now_us;
-    link->until_us = now_us + handshake_wait_us(link);
+    link->until_us = now_us + (link->state == LINK_HELLO ? handshake_wait_us(link)
+                                                         : handshake_open_wait_us(link));
     link_schedule(link);
 }
 

@@ -303,6 +303,16 @@ static bool is_running(const struct udp *udp)
     return udp->is_started && !udp->is_stopping;
 }
 
+/* The host may call from a hook of its own in front of the loop's sleep, where ours has no turn any
+ * more: then the alarm wakes the loop. */
+static void update_for_host(struct udp *udp)
+{
+    udp_update(udp);
+    if (!udp->is_closing && endpoint_is_dirty(&udp->endpoint)) {
+        alarm_set(&udp->alarm, 0);
+    }
+}
+
 static int32_t udp_listen(void *self, const char *uri, char *ret_uri)
 {
     struct udp *udp = self;
@@ -322,7 +332,7 @@ static int32_t udp_connect(void *self, const char *uri, void *user, struct kv_li
         return KV_E_INVALID;
     }
     int32_t status = endpoint_connect(&udp->endpoint, uri, user, ret_link);
-    udp_update(udp);
+    update_for_host(udp);
     return status;
 }
 
@@ -346,7 +356,7 @@ static void udp_close_link(void *self, struct kv_link *link)
 {
     struct udp *udp = self;
     endpoint_close_link(&udp->endpoint, link, now_us());
-    udp_update(udp);
+    update_for_host(udp);
 }
 
 static void udp_stop(void *self)
@@ -357,7 +367,7 @@ static void udp_stop(void *self)
     }
     udp->is_stopping = true;
     endpoint_stop(&udp->endpoint, now_us());
-    udp_update(udp);
+    update_for_host(udp);
     udp_finish_stop(udp);
 }
 

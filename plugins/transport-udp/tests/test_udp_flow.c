@@ -124,6 +124,46 @@ static void test_flush_in_callback(void **state)
     pair_close(&f);
 }
 
+static void set_flag(uv_timer_t *timer)
+{
+    *(bool *)timer->data = true;
+}
+
+static void stop_once(uv_prepare_t *prepare)
+{
+    struct node *node = prepare->data;
+    uv_prepare_stop(prepare);
+    node_stop(node);
+}
+
+/* A host that stops in its own hook before the loop sleeps: nothing else is to wake the loop. */
+static void test_stop_before_the_loop_sleeps(void **state)
+{
+    (void)state;
+    static const char *const settings[] = {"timeout_ms", "600000", NULL};
+    struct pair f;
+    uv_prepare_t prepare;
+    uv_timer_t late;
+    bool is_late = false;
+    pair_open(&f, NULL, settings);
+    pair_connect(&f);
+    world_run_ms(&f.world, 100);
+    uv_timer_stop(&f.world.tick);
+    uv_timer_init(&f.world.loop, &late);
+    late.data = &is_late;
+    uv_timer_start(&late, set_flag, 10000, 0);
+    f.client->is_no_flush = true;
+    uv_prepare_init(&f.world.loop, &prepare);
+    prepare.data = f.client;
+    uv_prepare_start(&prepare, stop_once);
+    WAIT_FOR(&f.world, f.client->is_stopped || is_late);
+    assert_false(is_late);
+    uv_timer_again(&f.world.tick);
+    uv_close((uv_handle_t *)&prepare, NULL);
+    uv_close((uv_handle_t *)&late, NULL);
+    pair_close(&f);
+}
+
 /* ---- draining ---- */
 
 /* What was sent before close_link() or stop() arrives (little enough for the second that it has,
@@ -517,6 +557,7 @@ int main(void)
         cmocka_unit_test(test_tiny_queue),
         cmocka_unit_test(test_both_ways_at_once),
         cmocka_unit_test(test_flush_in_callback),
+        cmocka_unit_test(test_stop_before_the_loop_sleeps),
         cmocka_unit_test(test_drains),
         cmocka_unit_test(test_drain_ends),
         cmocka_unit_test(test_silence),

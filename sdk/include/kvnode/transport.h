@@ -12,7 +12,8 @@
  * Re-entrance: the plugin calls no callback from within connect(), send(), flush(), close_link() or
  * stop(); the host may call any of these from within a callback (also close_link() of that link).
  * Life cycle: create -> start -> listen*, connect*, send*, flush* -> stop ... on_stopped ->
- * destroy. No callback after on_stopped. Valid C99 and C++11.
+ * destroy. No callback after on_stopped. After stop() the host names no link any more; each is gone
+ * when its on_down returns, or at once if it was not up. Valid C99 and C++11.
  */
 #ifndef KVNODE_TRANSPORT_H
 #define KVNODE_TRANSPORT_H
