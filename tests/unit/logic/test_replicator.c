@@ -349,6 +349,28 @@ static void a_slow_peer_gets_nothing_twice(void **state)
 
 /* The ack covers the one that was repeated, and not what was sent behind it before: that is lost.
  */
+/* A large one may merely take its time: a PROBE asks. Its answer shows that it is lost, or that it
+ * has come. */
+static void a_large_one_is_asked_for_first(void **state)
+{
+    struct bench *bench = *state;
+    bring_up(bench);
+    add_records(bench, 1, 100000);
+    pump(bench);
+    tick(bench, FIXTURE_RETRANSMIT_MS);
+    assert_int_equal(sent(bench), 1);
+    assert_sent(bench, 0, SNAPSHOT_PROBE, 0);
+    assert_false(ack(bench, 3, 3)); /* lost */
+    assert_int_equal(sent(bench), 1);
+    assert_sent(bench, 0, SNAPSHOT_RECORDS, 3);
+    assert_false(ack(bench, 3, 3)); /* the answer to nothing brings no copy more */
+    assert_int_equal(sent(bench), 0);
+    tick(bench, FIXTURE_RETRANSMIT_MS);
+    assert_sent(bench, 0, SNAPSHOT_PROBE, 0);
+    assert_true(ack(bench, 4, 4)); /* it was slow */
+    assert_int_equal(sent(bench), 0);
+}
+
 static void an_ack_that_shows_the_loss_brings_the_rest(void **state)
 {
     struct bench *bench = *state;
@@ -375,6 +397,8 @@ static void a_large_loss_is_repaired_bit_by_bit(void **state)
     pump(bench);
     assert_int_equal(sent(bench), 40);
     tick(bench, FIXTURE_RETRANSMIT_MS);
+    assert_sent(bench, 0, SNAPSHOT_PROBE, 0);
+    assert_false(ack(bench, 3, 3));
     assert_int_equal(sent(bench), 1);
     uint64_t received = 4;
     uint32_t rounds = 0;
@@ -594,6 +618,7 @@ int main(void)
         TEST(nothing_is_sent_again_before_its_time),
         TEST(the_oldest_alone_is_sent_again),
         TEST(a_slow_peer_gets_nothing_twice),
+        TEST(a_large_one_is_asked_for_first),
         TEST(an_ack_that_shows_the_loss_brings_the_rest),
         TEST(a_large_loss_is_repaired_bit_by_bit),
         TEST(new_traffic_does_not_put_off_a_retransmission),
