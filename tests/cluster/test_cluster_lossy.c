@@ -1,6 +1,7 @@
-/* Three nodes on a network that loses, doubles, swaps and delays what they tell each other, and one
- * that alters it: pairs are imported, a node is killed, one joins, and at the end each has exactly
- * the pairs of the file. KV_LOSSY_PAIRS makes it longer, KV_CLUSTER_SEED draws other faults. */
+/* Three nodes on a network that loses, doubles, swaps and delays what they tell each other: pairs
+ * are imported, a node is killed, one joins, and at the end each has exactly the pairs of the file.
+ * (A transport never alters a message; that datagrams are altered is its own matter to find.)
+ * KV_LOSSY_PAIRS makes it longer, KV_CLUSTER_SEED draws other faults. */
 #include "content.h"
 #include "load.h"
 #include "state.h"
@@ -172,51 +173,6 @@ static void test_20_percent(void **state)
     lossy_run(*state, 2, LOSSY_DROP("200"), "dropped", true);
 }
 
-/* Whether the nodes saw altered messages and threw them away. */
-static void lossy_expect_refused(struct rig *rig)
-{
-    static const char *const events[] = {"event=malformed-message", "event=foreign-version"};
-    bool is_seen = false;
-    for (uint32_t i = 0; i < LOSSY_NODES; i++) {
-        char *log = proc_read_file(rig->nodes[i].proc.err, NULL);
-        for (uint32_t k = 0; k < sizeof(events) / sizeof(events[0]); k++) {
-            is_seen = is_seen || strstr(log, events[k]) != NULL;
-        }
-        free(log);
-    }
-    assert_true(is_seen);
-}
-
-/* A transport that breaks its contract: it alters messages behind its own checks. That has to be
- * survived: no node ends, what is no message is thrown away and counted, and the primary, whose
- * clients are spared, has the right content. A message has no checksum of its own, so a secondary
- * may have taken an altered value; KV_LOSSY_STRICT=1 asks for its content, too. */
-static void test_altered(void **state)
-{
-    if (lossy_number("KV_LOSSY_STRICT", 0) != 0) {
-        lossy_run(*state, 3, "corrupt_permille = 10;", "corrupted", true);
-        return;
-    }
-    struct rig *rig = *state;
-    char path[PROC_PATH_MAX];
-    struct lossy lossy;
-    struct content expected;
-    struct content content;
-    lossy_start(&lossy, rig, 3, "corrupt_permille = 10;");
-    proc_join(rig->folder, "input.tsv", path);
-    content_make_file(path, "key", (uint32_t)lossy.pairs, LOSSY_VALUE_MAX, lossy.seed);
-    lossy_import(&lossy, path);
-    content_read(path, &expected);
-    content_export(rig, "n1", &content);
-    content_expect_equal(&expected, &content, "n1");
-    content_close(&content);
-    content_close(&expected);
-    lossy_stop(rig);
-    assert_true(lossy_count(rig, "corrupted") > 0);
-    lossy_expect_refused(rig);
-    rig_pass(rig);
-}
-
 /* Updates of a few keys, with reads at the nodes whose answers are checked, at 5 %. */
 static void test_load(void **state)
 {
@@ -280,7 +236,6 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_5_percent, rig_setup, rig_teardown),
         cmocka_unit_test_setup_teardown(test_20_percent, rig_setup, rig_teardown),
-        cmocka_unit_test_setup_teardown(test_altered, rig_setup, rig_teardown),
         cmocka_unit_test_setup_teardown(test_cut_off, rig_setup, rig_teardown),
         cmocka_unit_test_setup_teardown(test_load, rig_setup, rig_teardown),
     };
