@@ -1,7 +1,8 @@
 /*
- * The only caller of a transport plugin. It enforces the contract of <kvnode/transport.h> on both
- * sides: life cycle, sizes, known return codes, no callback after close or stop, none from within a
- * call. One guard is one plugin instance; loop thread only. Used by kvnode and the client library.
+ * The only caller of a transport plugin that runs (plugins_check() makes one and destroys it
+ * again). It enforces the contract of <kvnode/transport.h> on both sides: life cycle, sizes, known
+ * return codes, no callback after close or stop, none from within a call. One guard is one plugin
+ * instance; loop thread only. Used by kvnode and the client library.
  */
 #ifndef HOST_GUARD_TRANSPORT_H
 #define HOST_GUARD_TRANSPORT_H

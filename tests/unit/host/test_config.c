@@ -220,56 +220,6 @@ static void everything_given(void **state)
     config_release(config);
 }
 
-#define ARBITER \
-    "node = { name = \"n\"; arbiter = \"tcp://10.0.0.1:7400\"; roles = [\"arbiter\"]; };\n"
-#define LISTEN(uris) ARBITER "transports = ( { listen = " uris "; } );\n"
-
-/* An arbiter that is not told where to listen does so where all look for it. */
-static void where_an_arbiter_listens(void **state)
-{
-    (void)state;
-    static const char *const fine[] = {
-        ARBITER,
-        ARBITER "transports = ( { } );\n",
-        ARBITER "transports = ( { }, { } );\n",
-        LISTEN("\"tcp://10.0.0.1:7400\""),
-        LISTEN("[\"tcp://127.0.0.1:1\", \"tcp://10.0.0.1:7400\"]"),
-        LISTEN("\"tcp://0.0.0.0:7400\""),
-        LISTEN("\"tcp://[::]:7400\""),
-        LISTEN("\"tcp://myhost:7400\""),
-        LISTEN("\"tcp://10.0.0.1:0\""),
-        LISTEN("[\"tcp://127.0.0.1:1\", \"tcp://127.0.0.1:0\"]"),
-        LISTEN("\"tcp://pipe\""),
-        "node = { name = \"n\"; arbiter = \"tcp://myhost:7400\"; roles = [\"arbiter\"]; };\n"
-        "transports = ( { listen = \"tcp://10.0.0.1:7400\"; } );\n",
-        "node = { name = \"n\"; arbiter = \"mine://a b\"; roles = [\"arbiter\"]; };\n"
-        "transports = ( { plugin = \"mine\"; listen = \"mine://c\"; } );\n",
-    };
-    for (size_t i = 0; i < sizeof(fine) / sizeof(fine[0]); i++) {
-        struct config *config = good(fine[i]);
-        if (i < 3) {
-            assert_string_equal(config->transports[0].uris[0], "tcp://10.0.0.1:7400");
-        }
-        if (i == 2) {
-            assert_string_equal(config->transports[1].uris[0], "tcp://127.0.0.1:0");
-        }
-        config_release(config);
-    }
-    refused(LISTEN("\"tcp://10.0.0.1:7401\""), 1,
-            "does not listen there but at \"tcp://10.0.0.1:7401\"; give node.arbiter one of these");
-    refused(
-        LISTEN("[\"tcp://10.0.0.2:7400\", \"tcp://127.0.0.1:7401\"]"), 1,
-        "node.arbiter is \"tcp://10.0.0.1:7400\", and this node, which is the arbiter, does not "
-        "listen there but at \"tcp://10.0.0.2:7400\", \"tcp://127.0.0.1:7401\"");
-    refused(LISTEN("\"tcp://0.0.0.0:7401\""), 1, "does not listen there");
-    refused(ARBITER "transports = ( { plugin = \"udp\"; listen = \"udp://10.0.0.1:7400\"; } );\n",
-            1, "does not listen there");
-    refused("node = {\n name = \"n\"; roles = [\"arbiter\", \"replica\"];\n"
-            " arbiter = \"tcp://myhost:7400\"; };\n"
-            "transports = ( { listen = \"tcp://myhost:7401\"; } );\n",
-            3, "does not listen there");
-}
-
 static void isolated_plugin(void **state)
 {
     (void)state;
@@ -459,7 +409,9 @@ static void not_together(void **state)
     refused("node = { name = \"n\"; arbiter = \"tcp://h:1\"; roles = [\"arbiter\"]; };\n"
             "persistence = { path = \"x\"; };\n",
             2, "remove persistence");
-    refused(NODE "transports = ( { plugin = \"mine\"; } );\n", 2, "listen on 0 addresses");
+    refused(NODE "transports = ( { plugin = \"mine\"; listen = (); } );\n", 2,
+            "listen on 0 addresses");
+    refused(NODE "transports = ( { }, { }, { }, { }, { } );\n", 2, "listen on 5 addresses");
     refused(NODE "transports = ( { listen = [\"tcp://a:1\", \"tcp://a:2\", \"tcp://a:3\"]; },\n"
                  " { listen = [\"tcp://a:4\", \"tcp://a:5\"]; } );\n",
             2, "listen on 5 addresses");
@@ -676,7 +628,6 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(defaults),
         cmocka_unit_test(everything_given),
-        cmocka_unit_test(where_an_arbiter_listens),
         cmocka_unit_test(isolated_plugin),
         cmocka_unit_test(partly_given_groups),
         cmocka_unit_test(included_file),

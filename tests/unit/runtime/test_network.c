@@ -34,11 +34,14 @@ struct kv_link {
 };
 
 struct fake {
+    const struct kv_host *host;
     const struct kv_transport_events *events;
     void *ctx;
 };
 
 static struct fake fakes[FAKES_MAX];
+static int32_t refusal_status; /* of listen() */
+static const char *refusal;    /* what it logs then */
 static uint32_t fakes_len;
 static struct kv_link links[LINKS_MAX];
 static uint32_t links_len;
@@ -46,10 +49,10 @@ static uint32_t links_len;
 static int32_t fake_create(const struct kv_host *host, const struct kv_setting *settings,
                            uint32_t settings_len, void **ret_self)
 {
-    (void)host;
     (void)settings;
     (void)settings_len;
     assert_true(fakes_len < FAKES_MAX);
+    fakes[fakes_len].host = host;
     *ret_self = &fakes[fakes_len++];
     return KV_OK;
 }
@@ -69,6 +72,13 @@ static int32_t fake_listen(void *self, const char *uri, char *ret_uri)
 {
     const char *colon = strrchr(uri, ':');
     int head = (int)(colon - uri);
+    struct fake *fake = self;
+    if (refusal_status != KV_OK) {
+        if (refusal != NULL) {
+            fake->host->log(fake->host->ctx, KV_LOG_ERROR, refusal);
+        }
+        return refusal_status;
+    }
     if (strcmp(colon, ":0") == 0) {
         snprintf(ret_uri, KV_URI_MAX, "%.*s:1%d", head, uri, (int)((struct fake *)self - fakes));
     } else {
@@ -175,6 +185,7 @@ static int setup(void **state)
 {
     (void)state;
     fakes_len = 0;
+    refusal_status = KV_OK;
     links_len = 0;
     last_up = 0;
     memset(&config, 0, sizeof(config));
@@ -254,6 +265,36 @@ static void open_link(uint32_t n, const char *first, const char *second)
 {
     const char *const uris[] = {first, second};
     network_open(network, number(n), uris, second == NULL ? 1 : 2);
+}
+
+/* The address and the reason, each once, whether the plugin says the address or not. */
+static void it_says_once_where_it_cannot_listen(void **state)
+{
+    (void)state;
+    static const struct network_events events = {on_up, on_message, on_link_down, on_stopped};
+    static const struct {
+        int32_t status;
+        const char *logged;
+        const char *error;
+    } rows[] = {
+        {KV_E_INVALID, "udp: cannot listen on udp://h:7: give a literal address",
+         "udp: cannot listen on udp://h:7: give a literal address"},
+        {KV_E_IO, "no socket is left", "cannot listen on udp://h:7: no socket is left"},
+        {KV_E_IO, NULL, "cannot listen on udp://h:7: input or output failed"},
+        {KV_E_EXISTS, "udp: cannot listen on udp://h:7: taken",
+         "cannot listen on udp://h:7: the address is in use by another process"},
+    };
+    char error[PLUGINS_ERROR_MAX];
+    struct network_uris uris;
+    add_transport("transport-udp", "udp://h:7");
+    network = network_create(&loop, &config, &plugins, MESSAGE_MAX, &events, NULL);
+    assert_int_equal(network_start(network, error), KV_OK);
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        refusal_status = rows[i].status;
+        refusal = rows[i].logged;
+        assert_int_equal(network_listen(network, &uris, error), rows[i].status);
+        assert_string_equal(error, rows[i].error);
+    }
 }
 
 static void it_listens_on_all_in_their_order(void **state)
@@ -356,6 +397,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
         TEST(it_listens_on_all_in_their_order),
+        TEST(it_says_once_where_it_cannot_listen),
         TEST(a_link_goes_to_the_first_address_that_is_served),
         TEST(two_transports_of_one_plugin),
         TEST(an_address_that_is_nonsense_gives_way_to_the_next),
