@@ -77,7 +77,8 @@ void link_destroy(struct kv_link *link)
     endpoint->host->release(endpoint->host->ctx, link);
 }
 
-void link_renew_token(struct kv_link *link)
+/* Another token: what was sent to the old one finds nobody. */
+static void link_renew_token(struct kv_link *link)
 {
     struct endpoint *endpoint = link->endpoint;
     table_remove(&endpoint->table, link->token);

@@ -83,9 +83,6 @@ struct kv_link *link_create(struct endpoint *endpoint, const char *uri, bool is_
 /* Frees it; nothing may be using it. */
 void link_destroy(struct kv_link *link);
 
-/* Another token: what was sent to the old one finds nobody. */
-void link_renew_token(struct kv_link *link);
-
 /* Both ends have said what they take. KV_E_NOMEM: nothing made. */
 int32_t link_open_streams(struct kv_link *link, const struct wire_hello *hello, uint64_t now_us);
 

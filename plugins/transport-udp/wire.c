@@ -155,14 +155,14 @@ size_t wire_encode_packet(const struct kv_host *host, const struct wire_datagram
 
 struct wire_reader {
     const uint8_t *bytes;
-    size_t len;    /* that are left */
-    bool is_short; /* there was less than wanted, or a number was out of its range */
+    size_t len;  /* that are left */
+    bool is_bad; /* there was less than wanted, or a number was out of its range */
 };
 
 static uint64_t wire_get(struct wire_reader *reader, size_t len)
 {
     if (reader->len < len) {
-        reader->is_short = true;
+        reader->is_bad = true;
         reader->len = 0;
         return 0;
     }
@@ -181,8 +181,8 @@ static struct wire_hello wire_get_hello(struct wire_reader *reader)
     hello.message_max = (uint32_t)wire_get(reader, 4);
     hello.datagram_max = (uint32_t)wire_get(reader, 4);
     hello.limit = wire_get(reader, 8);
-    reader->is_short =
-        reader->is_short || hello.datagram_max < MTU_BASE || hello.limit > WIRE_OFFSET_MAX;
+    reader->is_bad =
+        reader->is_bad || hello.datagram_max < MTU_BASE || hello.limit > WIRE_OFFSET_MAX;
     return hello;
 }
 
@@ -214,7 +214,7 @@ static bool wire_get_ack(struct wire_reader *reader, struct wire_ack *ret_ack)
         }
         below = range->from;
     }
-    return !reader->is_short;
+    return !reader->is_bad;
 }
 
 static bool wire_get_packet(struct wire_reader *reader, struct wire_packet *ret_packet)
@@ -224,7 +224,7 @@ static bool wire_get_packet(struct wire_reader *reader, struct wire_packet *ret_
     ret_packet->has_ack = (flags & WIRE_FLAG_ACK) != 0;
     ret_packet->has_stream = (flags & WIRE_FLAG_STREAM) != 0;
     ret_packet->is_probe = (flags & WIRE_FLAG_PROBE) != 0;
-    if (reader->is_short || ret_packet->number >= WIRE_OFFSET_MAX || flags == 0 ||
+    if (reader->is_bad || ret_packet->number >= WIRE_OFFSET_MAX || flags == 0 ||
         flags > (WIRE_FLAG_ACK | WIRE_FLAG_STREAM | WIRE_FLAG_PROBE) ||
         (ret_packet->is_probe && ret_packet->has_stream) ||
         (ret_packet->has_ack && !wire_get_ack(reader, &ret_packet->ack))) {
@@ -234,7 +234,7 @@ static bool wire_get_packet(struct wire_reader *reader, struct wire_packet *ret_
         ret_packet->offset = wire_get(reader, 8);
         ret_packet->bytes = reader->bytes;
         ret_packet->len = (uint32_t)reader->len;
-        return !reader->is_short && reader->len > 0 && ret_packet->offset < WIRE_OFFSET_MAX;
+        return !reader->is_bad && reader->len > 0 && ret_packet->offset < WIRE_OFFSET_MAX;
     }
     return ret_packet->is_probe || reader->len == 0;
 }
@@ -263,7 +263,7 @@ static bool wire_get_body(struct wire_reader *reader, size_t len, struct wire_da
             datagram->cookie = wire_get_cookie(reader);
             datagram->hello = wire_get_hello(reader);
         }
-        return !reader->is_short;
+        return !reader->is_bad;
     case WIRE_ACCEPT:
         datagram->hello = wire_get_hello(reader);
         break;
@@ -281,7 +281,7 @@ static bool wire_get_body(struct wire_reader *reader, size_t len, struct wire_da
     default:
         return false;
     }
-    return !reader->is_short && reader->len == 0;
+    return !reader->is_bad && reader->len == 0;
 }
 
 bool wire_decode_tokens(const uint8_t *bytes, size_t len, uint64_t *ret_to, uint64_t *ret_from)

@@ -22,8 +22,7 @@
 #define WIRE_OPEN_LEN   64u
 #define WIRE_RANGES_MAX 32u
 /* The longest DATA without its piece of the stream. */
-#define WIRE_PACKET_HEADER_MAX (WIRE_HEADER_LEN + 9u + 13u + 16u * WIRE_RANGES_MAX + 8u)
-#define WIRE_BYTES_MAX         WIRE_PACKET_HEADER_MAX
+#define WIRE_BYTES_MAX (WIRE_HEADER_LEN + 9u + 13u + 16u * WIRE_RANGES_MAX + 8u)
 
 enum wire_kind {
     WIRE_HELLO = 0xb1, /* a peer that wants a link; from: its token */
