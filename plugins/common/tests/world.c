@@ -372,6 +372,15 @@ void node_close(struct node *node)
     node_free(node);
 }
 
+uint64_t node_stop_and_count(struct node *node, const char *counter)
+{
+    if (!node->is_stopped) {
+        node_stop(node);
+        WAIT_FOR(node->world, node->is_stopped);
+    }
+    return node_get_counter(node, counter);
+}
+
 int32_t node_try_listen(struct node *node, const char *uri, char *ret_uri)
 {
     node->operations++;

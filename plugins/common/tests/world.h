@@ -130,6 +130,8 @@ bool node_has_logged(const struct node *node, const char *text);
 uint32_t node_count_logged(const struct node *node, const char *text);
 /* A counter of the line logged at on_stopped. */
 uint64_t node_get_counter(const struct node *node, const char *name);
+/* Stops that node, unless it has stopped, and reads one counter of what it logs then. */
+uint64_t node_stop_and_count(struct node *node, const char *counter);
 uint32_t node_count_up(const struct node *node);
 
 int32_t peer_send(struct peer *peer, const void *bytes, size_t len);

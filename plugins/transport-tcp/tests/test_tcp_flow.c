@@ -1,5 +1,7 @@
-/* Back-pressure, and ending links and instances in every state and from every callback. */
+/* Back-pressure, and ending links and instances in every state; most of those ended from within
+ * callbacks are in shared_tests.c. */
 #include "raw.h"
+#include "shared_tests.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -276,115 +278,7 @@ static void test_drain_ends(void **state)
     world_close(&world);
 }
 
-/* ---- ending from within callbacks ---- */
-
-static void do_close(struct peer *peer)
-{
-    if (peer->link != NULL) {
-        peer_close(peer);
-    }
-}
-
-static void do_close_all(struct peer *peer)
-{
-    for (struct peer *at = peer->node->peers; at != NULL; at = at->next) {
-        do_close(at);
-    }
-}
-
-static void do_stop(struct peer *peer)
-{
-    node_stop(peer->node);
-}
-
-static void do_stop_after_send(struct peer *peer)
-{
-    peer_send(peer, "last", 4);
-    node_flush(peer->node);
-    node_stop(peer->node);
-    assert_int_equal(peer_send(peer, "later", 5), KV_E_CLOSED);
-}
-
-static const peer_fn endings[] = {do_close, do_close_all, do_stop, do_stop_after_send};
-static peer_fn ending; /* of the case that runs */
-
-static void end_on_message(struct peer *peer, const uint8_t *bytes, uint32_t len)
-{
-    (void)bytes;
-    (void)len;
-    ending(peer);
-    assert_int_equal(bytes[0], 'm'); /* still there after the link was ended */
-}
-
-enum place { ON_ACCEPT, ON_UP, ON_MESSAGE, ON_DOWN, PLACES_LEN };
-
-static void hook(struct node *node, enum place place)
-{
-    peer_fn *table[] = {&node->on_accept, &node->on_up, NULL, &node->on_down};
-    if (place == ON_MESSAGE) {
-        node->on_message = end_on_message;
-    } else {
-        *table[place] = ending;
-    }
-}
-
-/* Each ending in each callback, at the server or at the client; both must still close cleanly. */
-static void check_ending(enum place place, peer_fn how, bool at_server)
-{
-    struct world world;
-    world_init(&world);
-    struct kv_transport_limits limits = world_default_limits();
-    struct node *server = node_open(&world, &limits, NULL);
-    struct node *client = node_open(&world, &limits, NULL);
-    struct node *subject = at_server ? server : client;
-    char uri[KV_URI_MAX];
-    node_listen(server, uri);
-    struct peer *first = node_connect(client, uri);
-    struct peer *second = node_connect(client, uri);
-    WAIT_FOR(&world, first->is_up && second->is_up && server->accepted_len == 2);
-    ending = how;
-    hook(subject, place);
-    if (place == ON_MESSAGE) {
-        struct node *other = at_server ? client : server;
-        for (struct peer *peer = other->peers; peer != NULL; peer = peer->next) {
-            for (int i = 0; i < 10; i++) {
-                assert_int_equal(peer_send(peer, "more", 4), KV_OK);
-            }
-        }
-        WAIT_FOR(&world, subject->peers->messages_len + subject->peers->next->messages_len > 0);
-    } else if (place == ON_DOWN) {
-        struct node *other = at_server ? client : server;
-        do_close_all(other->peers);
-        WAIT_FOR(&world, subject->is_stopped || subject->peers->down_count == 1 ||
-                             subject->peers->link == NULL);
-    } else {
-        node_connect(client, uri);
-        WAIT_FOR(&world, subject->is_stopped || subject->peers->link == NULL ||
-                             subject->peers->down_count > 0);
-    }
-    world_run_ms(&world, 10);
-    for (struct peer *peer = subject->peers; peer != NULL; peer = peer->next) {
-        assert_true(peer->messages_len <= 1); /* nothing that was buffered behind the first */
-    }
-    node_close(client);
-    node_close(server);
-    world_close(&world);
-}
-
-static void test_endings_in_callbacks(void **state)
-{
-    (void)state;
-    for (enum place place = ON_ACCEPT; place < PLACES_LEN; place++) {
-        for (size_t i = 0; i < sizeof endings / sizeof endings[0]; i++) {
-            if (place != ON_UP) {
-                check_ending(place, endings[i], true);
-            }
-            if (place != ON_ACCEPT) {
-                check_ending(place, endings[i], false);
-            }
-        }
-    }
-}
+/* ---- ending from within a callback ---- */
 
 static void test_close_in_on_writable(void **state)
 {
@@ -394,7 +288,7 @@ static void test_close_in_on_writable(void **state)
     struct kv_transport_limits limits = world_default_limits();
     limits.queue_bytes_max = 1000;
     struct node *server = node_open(&world, &limits, NULL);
-    server->on_writable = do_close;
+    server->on_writable = peer_close;
     uint16_t port = node_listen(server, NULL);
     for (int i = 0; i < 2; i++) {
         int fd = raw_connect(&world, port);
@@ -479,27 +373,6 @@ static void test_endings_in_states(void **state)
     }
 }
 
-/* stop() right after start(), and destroy() without start(). */
-static void test_unused(void **state)
-{
-    (void)state;
-    struct world world;
-    world_init(&world);
-    struct kv_transport_limits limits = world_default_limits();
-    node_close(node_open(&world, &limits, NULL));
-    struct node *node = node_open(&world, &limits, NULL);
-    char uri[KV_URI_MAX];
-    node_listen(node, uri);
-    node_connect(node, uri);
-    node_stop(node);
-    node_stop(node); /* idle */
-    struct peer *peer = NULL;
-    assert_int_equal(node_try_connect(node, uri, &peer), KV_E_CLOSED);
-    assert_int_equal(node_try_listen(node, uri, uri), KV_E_CLOSED);
-    node_close(node);
-    world_close(&world);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -510,10 +383,9 @@ int main(void)
         cmocka_unit_test(test_close_drains),
         cmocka_unit_test(test_stop_drains),
         cmocka_unit_test(test_drain_ends),
-        cmocka_unit_test(test_endings_in_callbacks),
         cmocka_unit_test(test_close_in_on_writable),
         cmocka_unit_test(test_endings_in_states),
-        cmocka_unit_test(test_unused),
+        SHARED_ENDING_TESTS,
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -37,16 +37,6 @@ static void close_fixture(struct fixture *f)
     world_close(&f->world);
 }
 
-/* Stops the server, so that its counters can be read. */
-static uint64_t stop_and_count(struct fixture *f, const char *name)
-{
-    if (!f->server->is_stopped) {
-        node_stop(f->server);
-        WAIT_FOR(&f->world, f->server->is_stopped);
-    }
-    return node_get_counter(f->server, name);
-}
-
 /* A good client is served whatever the others did. */
 static void check_alive(struct fixture *f)
 {
@@ -92,8 +82,8 @@ static void test_foreign_preambles(void **state)
     assert_in_range(node_count_logged(f.server, "not a kvnode peer"), 1, count - 1);
     assert_int_equal(f.server->peers_len, 0);
     check_alive(&f);
-    assert_int_equal(stop_and_count(&f, "malformed"), count);
-    assert_int_equal(stop_and_count(&f, "version"), 1);
+    assert_int_equal(node_stop_and_count(f.server, "malformed"), count);
+    assert_int_equal(node_stop_and_count(f.server, "version"), 1);
     close_fixture(&f);
 }
 
@@ -290,8 +280,8 @@ static void test_bad_frames(void **state)
     bytes[first + 8] ^= 0x10;
     check_dropped(&f, bytes, len, KV_E_MALFORMED, 1);
     check_alive(&f);
-    assert_int_equal(stop_and_count(&f, "too_large"), 2);
-    assert_int_equal(stop_and_count(&f, "malformed"), 33);
+    assert_int_equal(node_stop_and_count(f.server, "too_large"), 2);
+    assert_int_equal(node_stop_and_count(f.server, "malformed"), 33);
     close_fixture(&f);
 }
 
@@ -379,7 +369,7 @@ static void test_links_max(void **state)
     check_alive(&f);
     close(fds[1]);
     close(fds[2]);
-    assert_int_equal(stop_and_count(&f, "refused"), 20);
+    assert_int_equal(node_stop_and_count(f.server, "refused"), 20);
     close_fixture(&f);
 }
 
@@ -406,7 +396,7 @@ static void test_handshake_timeout(void **state)
     close(half);
     assert_int_equal(f.server->peers_len, 0);
     check_alive(&f);
-    assert_int_equal(stop_and_count(&f, "handshake_timeouts"), 2);
+    assert_int_equal(node_stop_and_count(f.server, "handshake_timeouts"), 2);
     close_fixture(&f);
 }
 
@@ -449,7 +439,7 @@ static void test_no_descriptors(void **state)
     WAIT_FOR(&f.world, f.server->accepted_len == 1);
     close(fd);
     /* One each 100 ms; a busy loop would make thousands. */
-    assert_in_range(stop_and_count(&f, "accept_failures"), 1, 2 + took_ms / 100);
+    assert_in_range(node_stop_and_count(f.server, "accept_failures"), 1, 2 + took_ms / 100);
     close_fixture(&f);
 }
 

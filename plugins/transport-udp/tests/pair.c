@@ -29,12 +29,3 @@ struct peer *pair_connect(struct pair *pair)
     WAIT_FOR(&pair->world, peer->is_up && pair->server->accepted_len == accepted + 1);
     return peer;
 }
-
-uint64_t pair_stop_and_count(struct node *node, const char *counter)
-{
-    if (!node->is_stopped) {
-        node_stop(node);
-        WAIT_FOR(node->world, node->is_stopped);
-    }
-    return node_get_counter(node, counter);
-}

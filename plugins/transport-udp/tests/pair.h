@@ -21,7 +21,5 @@ void pair_open(struct pair *pair, const struct kv_transport_limits *limits,
 void pair_close(struct pair *pair);
 /* A link by way of the relay, up at both ends; the server's end is the newest of its peers. */
 struct peer *pair_connect(struct pair *pair);
-/* Stops that node and reads one counter of what it logs then. */
-uint64_t pair_stop_and_count(struct node *node, const char *counter);
 
 #endif

@@ -1,6 +1,7 @@
-/* Back-pressure, limits, peers that fall silent, and ending links and instances in every state and
- * from every callback. */
+/* Back-pressure, limits, peers that fall silent, and ending links and instances in every state;
+ * those ended from within callbacks are in shared_tests.c. */
 #include "pair.h"
+#include "shared_tests.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -120,7 +121,7 @@ static void test_flush_in_callback(void **state)
         WAIT_FOR(&f.world, f.server->peers->messages_len == i + 1);
         world_run_ms(&f.world, 100);
     }
-    assert_true(pair_stop_and_count(f.client, "bytes_repeated") < 5 * 104);
+    assert_true(node_stop_and_count(f.client, "bytes_repeated") < 5 * 104);
     pair_close(&f);
 }
 
@@ -253,7 +254,7 @@ static void test_silence(void **state)
     WAIT_FOR(&f.world, peer->is_up && f.server->accepted_len == 2);
     assert_int_equal(peer_send(peer, "again", 5), KV_OK);
     WAIT_FOR(&f.world, f.server->peers->messages_len == 1);
-    assert_int_equal(pair_stop_and_count(f.client, "silent"), 1);
+    assert_int_equal(node_stop_and_count(f.client, "silent"), 1);
     pair_close(&f);
 }
 
@@ -285,7 +286,7 @@ static void test_unreachable(void **state)
     assert_true(second->is_up);
     assert_int_equal(peer_send(second, "hello", 5), KV_OK);
     WAIT_FOR(&f.world, f.server->peers->messages_len + f.server->peers->next->messages_len == 1);
-    assert_int_equal(pair_stop_and_count(f.client, "unreachable"), 1);
+    assert_int_equal(node_stop_and_count(f.client, "unreachable"), 1);
     node_close(f.client);
     node_close(f.server);
     world_close(&f.world);
@@ -331,132 +332,6 @@ static void test_turned_away(void **state)
     assert_int_equal(peer_send(peer, "in", 2), KV_OK);
     WAIT_FOR(&f.world, f.server->peers->messages_len == 1);
     pair_close(&f);
-}
-
-/* ---- ending from within callbacks ---- */
-
-static void do_close(struct peer *peer)
-{
-    if (peer->link != NULL) {
-        peer_close(peer);
-    }
-}
-
-static void do_close_all(struct peer *peer)
-{
-    for (struct peer *at = peer->node->peers; at != NULL; at = at->next) {
-        do_close(at);
-    }
-}
-
-static void do_stop(struct peer *peer)
-{
-    node_stop(peer->node);
-}
-
-static void do_stop_after_send(struct peer *peer)
-{
-    peer_send(peer, "last", 4);
-    node_flush(peer->node);
-    node_stop(peer->node);
-    assert_int_equal(peer_send(peer, "later", 5), KV_E_CLOSED);
-}
-
-static const peer_fn endings[] = {do_close, do_close_all, do_stop, do_stop_after_send};
-static peer_fn ending; /* of the case that runs */
-
-static void end_on_message(struct peer *peer, const uint8_t *bytes, uint32_t len)
-{
-    (void)len;
-    ending(peer);
-    assert_int_equal(bytes[0], 'm'); /* still there after the link was ended */
-}
-
-enum place { ON_ACCEPT, ON_UP, ON_MESSAGE, ON_DOWN, ON_WRITABLE, PLACES_LEN };
-
-static void hook(struct node *node, enum place place)
-{
-    peer_fn *table[] = {&node->on_accept, &node->on_up, NULL, &node->on_down, &node->on_writable};
-    if (place == ON_MESSAGE) {
-        node->on_message = end_on_message;
-    } else {
-        *table[place] = ending;
-    }
-}
-
-static bool is_one_ended(const struct node *node)
-{
-    for (const struct peer *peer = node->peers; peer != NULL; peer = peer->next) {
-        if (peer->link == NULL || peer->down_count > 0) {
-            return true;
-        }
-    }
-    return node->is_stopped;
-}
-
-static void provoke(struct pair *f, enum place place, struct node *subject)
-{
-    struct node *other = subject == f->server ? f->client : f->server;
-    switch (place) {
-    case ON_MESSAGE:
-        for (struct peer *peer = other->peers; peer != NULL; peer = peer->next) {
-            for (int i = 0; i < 10; i++) {
-                assert_int_equal(peer_send(peer, "more", 4), KV_OK);
-            }
-        }
-        break;
-    case ON_DOWN:
-        do_close_all(other->peers);
-        break;
-    case ON_WRITABLE:
-        for (struct peer *peer = subject->peers; peer != NULL; peer = peer->next) {
-            while (send_numbered(peer, 0, 60000) == KV_OK) {
-            }
-        }
-        break;
-    default:
-        node_connect(f->client, f->uri);
-        break;
-    }
-}
-
-/* Each ending in each callback, at the server or at the client; both must still close cleanly. */
-static void check_ending(enum place place, peer_fn how, bool at_server)
-{
-    struct kv_transport_limits limits = world_default_limits();
-    limits.queue_bytes_max = 200000;
-    struct pair f;
-    pair_open(&f, &limits, NULL);
-    struct node *subject = at_server ? f.server : f.client;
-    pair_connect(&f);
-    char uri[KV_URI_MAX];
-    node_listen(f.server, uri); /* a second socket */
-    struct peer *second = node_connect(f.client, uri);
-    WAIT_FOR(&f.world, second->is_up && f.server->accepted_len == 2);
-    ending = how;
-    hook(subject, place);
-    provoke(&f, place, subject);
-    WAIT_FOR(&f.world, is_one_ended(subject));
-    world_run_ms(&f.world, 5);
-    for (struct peer *peer = subject->peers; peer != NULL; peer = peer->next) {
-        assert_true(peer->messages_len <= 1); /* nothing that came behind the first */
-    }
-    pair_close(&f);
-}
-
-static void test_endings_in_callbacks(void **state)
-{
-    (void)state;
-    for (enum place place = ON_ACCEPT; place < PLACES_LEN; place++) {
-        for (size_t i = 0; i < sizeof endings / sizeof endings[0]; i++) {
-            if (place != ON_UP) {
-                check_ending(place, endings[i], true);
-            }
-            if (place != ON_ACCEPT) {
-                check_ending(place, endings[i], false);
-            }
-        }
-    }
 }
 
 /* ---- ending in every state ---- */
@@ -524,30 +399,9 @@ static void test_handshake_timeout(void **state)
     peer_close(peer);
     world_run_ms(&f.world, 500);
     assert_int_equal(f.server->peers_len, 0);
-    assert_true(pair_stop_and_count(f.server, "handshake_timeouts") >= 1);
+    assert_true(node_stop_and_count(f.server, "handshake_timeouts") >= 1);
     assert_int_equal(node_get_counter(f.server, "accepted"), 0);
     pair_close(&f);
-}
-
-/* stop() right after start(), and what is asked of a stopped instance. */
-static void test_unused(void **state)
-{
-    (void)state;
-    struct world world;
-    world_init(&world);
-    struct kv_transport_limits limits = world_default_limits();
-    node_close(node_open(&world, &limits, NULL));
-    struct node *node = node_open(&world, &limits, NULL);
-    char uri[KV_URI_MAX];
-    node_listen(node, uri);
-    node_connect(node, uri);
-    node_stop(node);
-    node_stop(node); /* idle */
-    struct peer *peer = NULL;
-    assert_int_equal(node_try_connect(node, uri, &peer), KV_E_CLOSED);
-    assert_int_equal(node_try_listen(node, uri, uri), KV_E_CLOSED);
-    node_close(node);
-    world_close(&world);
 }
 
 int main(void)
@@ -564,10 +418,9 @@ int main(void)
         cmocka_unit_test(test_unreachable),
         cmocka_unit_test(test_links_max),
         cmocka_unit_test(test_turned_away),
-        cmocka_unit_test(test_endings_in_callbacks),
         cmocka_unit_test(test_endings_in_states),
         cmocka_unit_test(test_handshake_timeout),
-        cmocka_unit_test(test_unused),
+        SHARED_ENDING_TESTS,
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -70,7 +70,7 @@ static void test_garbage_of_all_lengths(void **state)
     assert_int_equal(pair.server->accepted_len, 1);
     close(fd);
     /* None that arrived was taken for anything; the log did not run full of it. */
-    assert_int_equal(pair_stop_and_count(pair.server, "corrupt"), sent);
+    assert_int_equal(node_stop_and_count(pair.server, "corrupt"), sent);
     assert_true(node_count_logged(pair.server, "is dropped") < 20);
     pair_close(&pair);
 }
@@ -126,7 +126,7 @@ static void test_garbage_flood(void **state)
     }
     assert_true(pair.server->live_bytes <= before + 4096);
     assert_int_equal(pair.server->accepted_len, 1);
-    assert_true(pair_stop_and_count(pair.server, "corrupt") > COUNT / 2);
+    assert_true(node_stop_and_count(pair.server, "corrupt") > COUNT / 2);
     assert_true(node_get_counter(pair.server, "malformed") > 0);
     assert_true(node_get_counter(pair.server, "unknown") > 0);
     assert_true(node_count_logged(pair.server, "is dropped") < 60); /* once a second */
@@ -180,7 +180,7 @@ static void test_altered_copies(void **state)
     assert_memory_equal(accepted->received, expected, COUNT * 5000);
     assert_int_equal(pair.server->accepted_len, 1);
     free(expected);
-    assert_true(pair_stop_and_count(pair.server, "corrupt") > 500);
+    assert_true(node_stop_and_count(pair.server, "corrupt") > 500);
     pair_close(&pair);
 }
 
@@ -332,8 +332,8 @@ static void test_forged(void **state)
     close(fd);
     /* From another address all five, from the right one CLOSE and UNKNOWN: the others mean nothing
      * to a link that is up. */
-    assert_int_equal(pair_stop_and_count(pair.server, "forged"), 5 + 2);
-    assert_int_equal(pair_stop_and_count(pair.client, "forged"), 5 + 2 * 2);
+    assert_int_equal(node_stop_and_count(pair.server, "forged"), 5 + 2);
+    assert_int_equal(node_stop_and_count(pair.client, "forged"), 5 + 2 * 2);
     pair_close(&pair);
 }
 
@@ -389,7 +389,7 @@ static void test_false_answers(void **state)
     check_alive(&pair, peer, pair.server->peers);
     assert_int_equal(raw_drain(fd), 0); /* nothing was sent to it */
     close(fd);
-    assert_true(pair_stop_and_count(pair.server, "forged") > 0); /* an OPEN with that cookie */
+    assert_true(node_stop_and_count(pair.server, "forged") > 0); /* an OPEN with that cookie */
     pair_close(&pair);
 }
 
@@ -432,7 +432,7 @@ static void test_hello_flood(void **state)
         close(fds[i]);
     }
     assert_int_equal(pair.server->accepted_len, 1);
-    assert_true(pair_stop_and_count(pair.server, "version") >= PORTS);
+    assert_true(node_stop_and_count(pair.server, "version") >= PORTS);
     pair_close(&pair);
 }
 
@@ -479,7 +479,7 @@ static void test_open_flood(void **state)
     WAIT_FOR(&pair.world, pair.server->live_bytes <= before + 65536);
     assert_int_equal(pair.server->accepted_len, 1);
     close(fd);
-    assert_int_equal(pair_stop_and_count(pair.server, "refused"), 0);
+    assert_int_equal(node_stop_and_count(pair.server, "refused"), 0);
     assert_true(node_get_counter(pair.server, "handshake_timeouts") > COUNT - 256);
     pair_close(&pair);
 }
@@ -500,7 +500,7 @@ static void test_open_flood_keeps_nobody_out(void **state)
     struct peer *peer = pair_connect(&pair);
     check_alive(&pair, peer, pair.server->peers);
     close(fd);
-    assert_int_equal(pair_stop_and_count(pair.server, "refused"), 0);
+    assert_int_equal(node_stop_and_count(pair.server, "refused"), 0);
     pair_close(&pair);
 }
 
