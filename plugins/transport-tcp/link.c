@@ -130,13 +130,13 @@ static void log_loss(struct kv_link *link, int32_t reason, const char *text)
     if (link->is_up) {
         /* That a peer which came goes again is no news: clients do. */
         uint32_t level = link->is_accepted ? KV_LOG_DEBUG : KV_LOG_INFO;
-        tcp_log(tcp, level, "tcp: the link with %s is lost: %s", link->uri, text);
+        log_line(tcp->host, level, "tcp: the link with %s is lost: %s", link->uri, text);
     } else if (link->is_accepted) {
-        tcp_log(tcp, KV_LOG_DEBUG, "tcp: %s came and went: %s", link->uri, text);
+        log_line(tcp->host, KV_LOG_DEBUG, "tcp: %s came and went: %s", link->uri, text);
     } else {
         uint32_t level = link->logged_reason == reason ? KV_LOG_DEBUG : KV_LOG_WARN;
         link->logged_reason = reason;
-        tcp_log(tcp, level, "tcp: cannot connect to %s: %s; trying again", link->uri, text);
+        log_line(tcp->host, level, "tcp: cannot connect to %s: %s; trying again", link->uri, text);
     }
 }
 
@@ -339,7 +339,7 @@ void link_accept(struct tcp *tcp, int fd, const union address_socket *remote)
 {
     struct kv_link *link = create(tcp, true);
     if (link == NULL) {
-        tcp_log_limited(tcp, &tcp->refused_notice, "tcp: a peer is turned away: out of memory");
+        log_limited(tcp->host, &tcp->refused_notice, "tcp: a peer is turned away: out of memory");
         close(fd);
         return;
     }
@@ -519,8 +519,8 @@ int32_t link_connect(struct tcp *tcp, const char *uri, void *user, struct kv_lin
 {
     struct address address;
     if (address_parse("tcp", uri, &address) != KV_OK || address.port == 0) {
-        tcp_log(tcp, KV_LOG_ERROR, "tcp: cannot connect to %s: not of the form tcp://HOST:PORT",
-                uri);
+        log_line(tcp->host, KV_LOG_ERROR,
+                 "tcp: cannot connect to %s: not of the form tcp://HOST:PORT", uri);
         return KV_E_INVALID;
     }
     struct kv_link *link = create(tcp, false);

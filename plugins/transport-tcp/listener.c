@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "common/address.h"
+#include "common/listen.h"
 #include "link.h"
 #include "tcp.h"
 
@@ -38,8 +39,8 @@ void listener_close(struct listener *listener)
 static void pause_all(struct tcp *tcp, int error)
 {
     tcp->counters.accept_failures++;
-    tcp_log_limited(tcp, &tcp->accept_notice, "tcp: cannot accept a peer: %s; next try in %d ms",
-                    strerror(error), LISTENER_PAUSE_MS);
+    log_limited(tcp->host, &tcp->accept_notice, "tcp: cannot accept a peer: %s; next try in %d ms",
+                strerror(error), LISTENER_PAUSE_MS);
     for (struct list *at = tcp->listeners.next; at != &tcp->listeners; at = at->next) {
         struct listener *listener = LIST_ENTRY(at, listener, node);
         if (!listener->is_closing) {
@@ -55,9 +56,9 @@ static void take_peer(struct tcp *tcp, int fd, const union address_socket *remot
     uint64_t total_max = 2 * (uint64_t)tcp->limits.links_max + LISTENER_CLOSING_MORE;
     if (tcp->accepted_len >= tcp->limits.links_max || tcp->accepted_total >= total_max) {
         tcp->counters.refused++;
-        tcp_log_limited(tcp, &tcp->refused_notice,
-                        "tcp: a peer is turned away: links_max (%u) accepted links are there",
-                        tcp->limits.links_max);
+        log_limited(tcp->host, &tcp->refused_notice,
+                    "tcp: a peer is turned away: links_max (%u) accepted links are there",
+                    tcp->limits.links_max);
         close(fd);
         return;
     }
@@ -140,7 +141,8 @@ static int32_t open_socket(struct tcp *tcp, const char *uri, const union address
     return KV_OK;
 out:;
     int error = errno;
-    tcp_log(tcp, KV_LOG_ERROR, "tcp: cannot listen on %s: %s: %s", uri, step, strerror(error));
+    log_line(tcp->host, KV_LOG_ERROR, "tcp: cannot listen on %s: %s: %s", uri, step,
+             strerror(error));
     if (fd >= 0) {
         close(fd);
     }
@@ -155,37 +157,16 @@ out:;
     }
 }
 
-static int32_t find_address(struct tcp *tcp, const char *uri, union address_socket *ret_socket)
-{
-    struct address address;
-    if (address_parse("tcp", uri, &address) != KV_OK) {
-        tcp_log(tcp, KV_LOG_ERROR, "tcp: cannot listen on %s: not of the form tcp://ADDRESS:PORT",
-                uri);
-        return KV_E_INVALID;
-    }
-    if (!address.is_literal) {
-        if (strcmp(address.host, "localhost") != 0) {
-            tcp_log(tcp, KV_LOG_ERROR,
-                    "tcp: cannot listen on %s: give a literal address or localhost, not a name",
-                    uri);
-            return KV_E_INVALID;
-        }
-        uv_ip4_addr("127.0.0.1", address.port, &address.socket.v4);
-    }
-    *ret_socket = address.socket;
-    return KV_OK;
-}
-
 int32_t listener_open(struct tcp *tcp, const char *uri, char *ret_uri)
 {
     union address_socket address;
-    int32_t status = find_address(tcp, uri, &address);
+    int32_t status = listen_find_address(tcp->host, "tcp", uri, &address);
     if (status != KV_OK) {
         return status;
     }
     struct listener *listener = tcp_allocate(tcp, sizeof *listener);
     if (listener == NULL) {
-        tcp_log(tcp, KV_LOG_ERROR, "tcp: cannot listen on %s: out of memory", uri);
+        log_line(tcp->host, KV_LOG_ERROR, "tcp: cannot listen on %s: out of memory", uri);
         return KV_E_NOMEM;
     }
     memset(listener, 0, sizeof *listener);
@@ -202,7 +183,7 @@ int32_t listener_open(struct tcp *tcp, const char *uri, char *ret_uri)
         error = uv_poll_init(tcp->loop, &listener->poll, listener->fd);
     }
     if (error != 0) {
-        tcp_log(tcp, KV_LOG_ERROR, "tcp: cannot listen on %s: %s", uri, uv_strerror(error));
+        log_line(tcp->host, KV_LOG_ERROR, "tcp: cannot listen on %s: %s", uri, uv_strerror(error));
         close(listener->fd);
         tcp_release(tcp, listener);
         return KV_E_IO;

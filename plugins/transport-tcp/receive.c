@@ -43,8 +43,8 @@ static void reject(struct kv_link *link, int32_t reason, const char *text)
     } else {
         tcp->counters.malformed++;
     }
-    tcp_log_limited(tcp, &tcp->foreign_notice, "tcp: %s is dropped: %s (%s)", link->uri, text,
-                    name);
+    log_limited(tcp->host, &tcp->foreign_notice, "tcp: %s is dropped: %s (%s)", link->uri, text,
+                name);
     link_lose(link, reason, NULL);
 }
 

@@ -9,8 +9,6 @@
 
 #include <inttypes.h>
 #include <signal.h>
-#include <stdarg.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "common/settings.h"
@@ -18,47 +16,10 @@
 #include "listener.h"
 #include "send.h"
 
-#define TCP_LOG_LEN       512
-#define TCP_NOTICE_MS     1000
 #define TCP_OPTION_MAX    86400000 /* a day of milliseconds; keeps sums far from overflow */
 #define TCP_KEEPALIVE_MAX 32767    /* what Linux takes */
 
 /* ---- shared helpers ---- */
-
-static void log_list(struct tcp *tcp, uint32_t level, uint64_t omitted, const char *format,
-                     va_list arguments)
-{
-    char text[TCP_LOG_LEN];
-    vsnprintf(text, sizeof text, format, arguments);
-    size_t len = strlen(text);
-    if (omitted > 0) {
-        snprintf(text + len, sizeof text - len, " (and %" PRIu64 " like it before)", omitted);
-    }
-    tcp->host->log(tcp->host->ctx, level, text);
-}
-
-void tcp_log(struct tcp *tcp, uint32_t level, const char *format, ...)
-{
-    va_list arguments;
-    va_start(arguments, format);
-    log_list(tcp, level, 0, format, arguments);
-    va_end(arguments);
-}
-
-void tcp_log_limited(struct tcp *tcp, struct tcp_notice *notice, const char *format, ...)
-{
-    uint64_t now_ms = tcp->host->now_ms(tcp->host->ctx);
-    if (notice->logged_ms != 0 && now_ms - notice->logged_ms < TCP_NOTICE_MS) {
-        notice->omitted++;
-        return;
-    }
-    va_list arguments;
-    va_start(arguments, format);
-    log_list(tcp, KV_LOG_WARN, notice->omitted, format, arguments);
-    va_end(arguments);
-    notice->omitted = 0;
-    notice->logged_ms = now_ms > 0 ? now_ms : 1;
-}
 
 uint64_t tcp_get_random(struct tcp *tcp, uint64_t bound)
 {
@@ -112,7 +73,7 @@ static int32_t parse_settings(struct tcp *tcp, const struct kv_setting *settings
     int32_t status = settings_parse(tcp->host, "tcp", numbers, sizeof numbers / sizeof numbers[0],
                                     tcp_option_table, TCP_OPTIONS_LEN, settings, settings_len);
     if (status == KV_OK && options->connect_retry_max_ms < options->connect_retry_ms) {
-        tcp_log(tcp, KV_LOG_ERROR, "tcp: connect_retry_max_ms is below connect_retry_ms");
+        log_line(tcp->host, KV_LOG_ERROR, "tcp: connect_retry_max_ms is below connect_retry_ms");
         status = KV_E_INVALID;
     }
     return status;
@@ -214,14 +175,14 @@ static void tcp_close_link(void *self, struct kv_link *link)
 static void log_counters(struct tcp *tcp)
 {
     const struct tcp_counters *c = &tcp->counters;
-    tcp_log(tcp, KV_LOG_INFO,
-            "tcp: stopped; accepted=%" PRIu64 " connected=%" PRIu64 " refused=%" PRIu64
-            " malformed=%" PRIu64 " version=%" PRIu64 " too_large=%" PRIu64
-            " handshake_timeouts=%" PRIu64 " accept_failures=%" PRIu64 " messages_sent=%" PRIu64
-            " messages_received=%" PRIu64 " writes=%" PRIu64 " reads=%" PRIu64,
-            c->accepted, c->connected, c->refused, c->malformed, c->version, c->too_large,
-            c->handshake_timeouts, c->accept_failures, c->messages_sent, c->messages_received,
-            c->writes, c->reads);
+    log_line(tcp->host, KV_LOG_INFO,
+             "tcp: stopped; accepted=%" PRIu64 " connected=%" PRIu64 " refused=%" PRIu64
+             " malformed=%" PRIu64 " version=%" PRIu64 " too_large=%" PRIu64
+             " handshake_timeouts=%" PRIu64 " accept_failures=%" PRIu64 " messages_sent=%" PRIu64
+             " messages_received=%" PRIu64 " writes=%" PRIu64 " reads=%" PRIu64,
+             c->accepted, c->connected, c->refused, c->malformed, c->version, c->too_large,
+             c->handshake_timeouts, c->accept_failures, c->messages_sent, c->messages_received,
+             c->writes, c->reads);
 }
 
 static void on_own_closed(uv_handle_t *handle)

@@ -15,6 +15,7 @@
 #include <kvnode/transport.h>
 
 #include "common/list.h"
+#include "common/log.h"
 
 /* One read() takes at most so much; shared by all links, since a read is handled to its end before
  * the next one begins. */
@@ -44,12 +45,6 @@ struct tcp_counters {
     uint64_t reads;  /* read calls that brought bytes */
 };
 
-/* A kind of log line that a peer could provoke at will: written at most once a second. */
-struct tcp_notice {
-    uint64_t logged_ms;
-    uint64_t omitted;
-};
-
 struct tcp {
     const struct kv_host *host;
     uv_loop_t *loop;
@@ -71,18 +66,10 @@ struct tcp {
     bool is_started;
     bool is_stopping;
     struct tcp_counters counters;
-    struct tcp_notice refused_notice;
-    struct tcp_notice foreign_notice;
-    struct tcp_notice accept_notice;
+    struct log_notice refused_notice;
+    struct log_notice foreign_notice;
+    struct log_notice accept_notice;
 };
-
-/* One line; longer than 511 bytes is cut. */
-void tcp_log(struct tcp *tcp, uint32_t level, const char *format, ...)
-    __attribute__((format(printf, 3, 4)));
-
-/* As tcp_log() with KV_LOG_WARN, at most once a second for that notice. */
-void tcp_log_limited(struct tcp *tcp, struct tcp_notice *notice, const char *format, ...)
-    __attribute__((format(printf, 3, 4)));
 
 /* Uniform in [0, bound); bound > 0. For jitter only. */
 uint64_t tcp_get_random(struct tcp *tcp, uint64_t bound);

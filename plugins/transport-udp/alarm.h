@@ -3,8 +3,8 @@
  *
  * libuv's timers count whole milliseconds, which is many round trips of a local network, but cost
  * no system call; a timerfd is exact, and costs two for each ring. So what is a millisecond or more
- * away is left to libuv, which rings up to two milliseconds early: whoever set the alarm finds nothing
- * due yet, most often because it has moved on, or sets it to the rest.
+ * away is left to libuv, which rings up to two milliseconds early: whoever set the alarm finds
+ * nothing due yet, most often because it has moved on, or sets it to the rest.
  */
 #ifndef TRANSPORT_UDP_ALARM_H
 #define TRANSPORT_UDP_ALARM_H

@@ -11,51 +11,7 @@
 #include "bug.h"
 #include "link.h"
 
-#include <inttypes.h>
-#include <stdarg.h>
-#include <stdio.h>
 #include <string.h>
-
-#define ENDPOINT_LOG_LEN   512u
-#define ENDPOINT_NOTICE_MS 1000u
-
-/* --- log --- */
-
-static void endpoint_log_list(struct endpoint *endpoint, uint32_t level, uint64_t omitted,
-                              const char *format, va_list arguments)
-{
-    char text[ENDPOINT_LOG_LEN];
-    vsnprintf(text, sizeof(text), format, arguments);
-    size_t len = strlen(text);
-    if (omitted > 0) {
-        snprintf(text + len, sizeof(text) - len, " (and %" PRIu64 " like it before)", omitted);
-    }
-    endpoint->host->log(endpoint->host->ctx, level, text);
-}
-
-void endpoint_log(struct endpoint *endpoint, uint32_t level, const char *format, ...)
-{
-    va_list arguments;
-    va_start(arguments, format);
-    endpoint_log_list(endpoint, level, 0, format, arguments);
-    va_end(arguments);
-}
-
-void endpoint_log_limited(struct endpoint *endpoint, struct endpoint_notice *notice,
-                          const char *format, ...)
-{
-    uint64_t now_ms = endpoint->host->now_ms(endpoint->host->ctx);
-    if (notice->logged_ms != 0 && now_ms - notice->logged_ms < ENDPOINT_NOTICE_MS) {
-        notice->omitted++;
-        return;
-    }
-    va_list arguments;
-    va_start(arguments, format);
-    endpoint_log_list(endpoint, KV_LOG_WARN, notice->omitted, format, arguments);
-    va_end(arguments);
-    notice->omitted = 0;
-    notice->logged_ms = now_ms > 0 ? now_ms : 1;
-}
 
 /* --- life --- */
 
@@ -131,8 +87,8 @@ static void endpoint_drop(struct endpoint *endpoint, const union address_socket 
     char uri[KV_URI_MAX];
     *counter += 1;
     address_format("udp", from, uri);
-    endpoint_log_limited(endpoint, &endpoint->dropped_notice,
-                         "udp: a datagram from %s is dropped: %s", uri, why);
+    log_limited(endpoint->host, &endpoint->dropped_notice, "udp: a datagram from %s is dropped: %s",
+                uri, why);
 }
 
 /* For a token that no link has. */

@@ -11,6 +11,7 @@
 #define TRANSPORT_UDP_ENDPOINT_H
 
 #include "common/list.h"
+#include "common/log.h"
 #include "cookie.h"
 #include "deadlines.h"
 #include "table.h"
@@ -67,12 +68,6 @@ struct endpoint_options {
     uint32_t datagram_max;         /* bytes of one datagram, at most MTU_MAX */
 };
 
-/* A kind of log line that a peer could provoke at will: written at most once a second. */
-struct endpoint_notice {
-    uint64_t logged_ms;
-    uint64_t omitted;
-};
-
 struct endpoint {
     const struct kv_host *host;
     struct endpoint_options options;
@@ -90,9 +85,9 @@ struct endpoint {
     uint32_t half_len;     /* accepted and not used yet */
     struct deadlines deadlines;
     struct endpoint_counters counters;
-    struct endpoint_notice refused_notice;
-    struct endpoint_notice foreign_notice;
-    struct endpoint_notice dropped_notice;
+    struct log_notice refused_notice;
+    struct log_notice foreign_notice;
+    struct log_notice dropped_notice;
     uint32_t inside;   /* calls into the endpoint that call back: links are freed outside of them */
     uint32_t gone_len; /* links that are to be freed */
     bool has_sent;     /* datagrams wait for commit() */
@@ -151,11 +146,5 @@ bool endpoint_is_stopped(const struct endpoint *endpoint);
 void endpoint_on_resolved(struct endpoint *endpoint, struct kv_link *link, int32_t error,
                           const char *text, const union address_socket *address, void *socket,
                           uint64_t now_us);
-
-/* For the parts of the endpoint. */
-void endpoint_log(struct endpoint *endpoint, uint32_t level, const char *format, ...)
-    __attribute__((format(printf, 3, 4)));
-void endpoint_log_limited(struct endpoint *endpoint, struct endpoint_notice *notice,
-                          const char *format, ...) __attribute__((format(printf, 3, 4)));
 
 #endif

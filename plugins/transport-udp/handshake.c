@@ -128,9 +128,9 @@ void handshake_on_refuse(struct kv_link *link, const struct wire_datagram *datag
     }
     if (datagram->reason == WIRE_REASON_VERSION) {
         link->endpoint->counters.version++;
-        endpoint_log_limited(link->endpoint, &link->endpoint->foreign_notice,
-                             "udp: %s speaks version %u of this transport, not %u", link->uri,
-                             datagram->version, WIRE_VERSION);
+        log_limited(link->endpoint->host, &link->endpoint->foreign_notice,
+                    "udp: %s speaks version %u of this transport, not %u", link->uri,
+                    datagram->version, WIRE_VERSION);
         link_retry(link, KV_E_VERSION, "it speaks another version", now_us);
     } else {
         link_retry(link, KV_E_BUSY, "it takes no further links", now_us);
@@ -158,9 +158,9 @@ static bool handshake_has_version(struct endpoint *endpoint, void *socket,
     char uri[KV_URI_MAX];
     address_format("udp", from, uri);
     endpoint->counters.version++;
-    endpoint_log_limited(endpoint, &endpoint->foreign_notice,
-                         "udp: a peer at %s speaks version %u of this transport, not %u: refused",
-                         uri, datagram->version, WIRE_VERSION);
+    log_limited(endpoint->host, &endpoint->foreign_notice,
+                "udp: a peer at %s speaks version %u of this transport, not %u: refused", uri,
+                datagram->version, WIRE_VERSION);
     handshake_refuse(endpoint, socket, from, datagram->from, WIRE_REASON_VERSION);
     return false;
 }
@@ -250,9 +250,9 @@ static void handshake_accept(struct endpoint *endpoint, void *socket,
     }
     if (endpoint->accepted_len >= endpoint->limits.links_max) {
         endpoint->counters.refused++;
-        endpoint_log_limited(endpoint, &endpoint->refused_notice,
-                             "udp: %s is turned away: links_max (%u) accepted links are there", uri,
-                             endpoint->limits.links_max);
+        log_limited(endpoint->host, &endpoint->refused_notice,
+                    "udp: %s is turned away: links_max (%u) accepted links are there", uri,
+                    endpoint->limits.links_max);
         handshake_refuse(endpoint, socket, from, datagram->from, WIRE_REASON_FULL);
         return;
     }
@@ -313,8 +313,7 @@ bool handshake_on_used(struct kv_link *link, uint64_t now_us)
     }
     if (user == NULL) {
         endpoint->counters.refused++;
-        link_send_close(link, WIRE_REASON_FULL);
-        link_lose(link, KV_E_BUSY, "turned away", now_us);
+        link_break(link, WIRE_REASON_FULL, KV_E_BUSY, "turned away", now_us);
         return false;
     }
     endpoint->counters.accepted++;

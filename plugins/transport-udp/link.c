@@ -132,7 +132,7 @@ static void link_end(struct kv_link *link)
     deadlines_set(&endpoint->deadlines, &link->deadline, DEADLINES_NEVER);
 }
 
-void link_send_close(struct kv_link *link, enum wire_reason reason)
+static void link_send_close(struct kv_link *link, enum wire_reason reason)
 {
     const struct wire_datagram datagram = {
         .kind = WIRE_CLOSE, .to = link->peer_token, .from = link->token, .reason = reason};
@@ -149,13 +149,13 @@ static void link_log_loss(struct kv_link *link, int32_t reason, const char *text
     }
     if (link->is_up) {
         /* That a peer which came goes again is no news: clients do. */
-        endpoint_log(endpoint, link->is_accepted ? KV_LOG_DEBUG : KV_LOG_INFO,
-                     "udp: the link with %s is lost: %s", link->uri, text);
+        log_line(endpoint->host, link->is_accepted ? KV_LOG_DEBUG : KV_LOG_INFO,
+                 "udp: the link with %s is lost: %s", link->uri, text);
     } else if (link->is_accepted) {
-        endpoint_log(endpoint, KV_LOG_DEBUG, "udp: %s came and went: %s", link->uri, text);
+        log_line(endpoint->host, KV_LOG_DEBUG, "udp: %s came and went: %s", link->uri, text);
     } else {
-        endpoint_log(endpoint, link->logged_reason == reason ? KV_LOG_DEBUG : KV_LOG_WARN,
-                     "udp: cannot connect to %s: %s; trying again", link->uri, text);
+        log_line(endpoint->host, link->logged_reason == reason ? KV_LOG_DEBUG : KV_LOG_WARN,
+                 "udp: cannot connect to %s: %s; trying again", link->uri, text);
         link->logged_reason = reason;
     }
 }
@@ -201,6 +201,13 @@ void link_lose(struct kv_link *link, int32_t reason, const char *text, uint64_t 
     }
 }
 
+void link_break(struct kv_link *link, enum wire_reason told, int32_t reason, const char *text,
+                uint64_t now_us)
+{
+    link_send_close(link, told);
+    link_lose(link, reason, text, now_us);
+}
+
 void link_drain(struct kv_link *link, uint64_t now_us)
 {
     if (link->state == LINK_UP) {
@@ -232,12 +239,11 @@ static bool link_take_piece(struct kv_link *link, const struct wire_packet *pack
                                   link_deliver, link);
     if (status == KV_E_MALFORMED) {
         link->endpoint->counters.malformed++;
-        link_send_close(link, WIRE_REASON_MALFORMED);
-        link_lose(link, status, "it sent more than it may", now_us);
+        link_break(link, WIRE_REASON_MALFORMED, status, "it sent more than it may", now_us);
     } else if (status == KV_E_TOO_LARGE) {
         link->endpoint->counters.too_large++;
-        link_send_close(link, WIRE_REASON_TOO_LARGE);
-        link_lose(link, status, "it announced a message above message_max", now_us);
+        link_break(link, WIRE_REASON_TOO_LARGE, status, "it announced a message above message_max",
+                   now_us);
     }
     return status == KV_OK || (BUG(ack_untaken) && link->has_streams);
 }
@@ -259,11 +265,10 @@ static bool link_take_ack(struct kv_link *link, const struct wire_ack *ack, uint
     int32_t status = sender_on_ack(&link->sender, ack, now_us);
     if (status == KV_E_MALFORMED) {
         link->endpoint->counters.malformed++;
-        link_send_close(link, WIRE_REASON_MALFORMED);
-        link_lose(link, status, "it acknowledged what was never sent", now_us);
+        link_break(link, WIRE_REASON_MALFORMED, status, "it acknowledged what was never sent",
+                   now_us);
     } else if (status != KV_OK) {
-        link_send_close(link, WIRE_REASON_NOMEM);
-        link_lose(link, status, "out of memory", now_us);
+        link_break(link, WIRE_REASON_NOMEM, status, "out of memory", now_us);
     }
     return status == KV_OK;
 }
@@ -427,24 +432,22 @@ static void link_watch(struct kv_link *link, uint64_t now_us)
         return;
     }
     link->endpoint->counters.silent++;
-    link_send_close(link, WIRE_REASON_TIMEOUT);
-    link_lose(link, KV_E_TIMEOUT, "nothing came from it for too long", now_us);
+    link_break(link, WIRE_REASON_TIMEOUT, KV_E_TIMEOUT, "nothing came from it for too long",
+               now_us);
 }
 
 static void link_on_time_up(struct kv_link *link, uint64_t now_us)
 {
     int32_t status = sender_on_time(&link->sender, now_us);
     if (status != KV_OK) {
-        link_send_close(link, WIRE_REASON_NOMEM);
-        link_lose(link, status, "out of memory", now_us);
+        link_break(link, WIRE_REASON_NOMEM, status, "out of memory", now_us);
         return;
     }
     link_touch(link);
     if (link->state == LINK_UP) {
         link_watch(link, now_us);
     } else if (sender_queued(&link->sender) == 0 || link->until_us <= now_us || BUG(drop_drain)) {
-        link_send_close(link, WIRE_REASON_CLOSED);
-        link_lose(link, KV_E_CLOSED, "closed", now_us);
+        link_break(link, WIRE_REASON_CLOSED, KV_E_CLOSED, "closed", now_us);
     }
 }
 

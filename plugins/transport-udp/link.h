@@ -98,8 +98,9 @@ void link_retry(struct kv_link *link, int32_t reason, const char *text, uint64_t
  * that a link drained for stop() tells on_down when it is done. */
 void link_drain(struct kv_link *link, uint64_t now_us);
 
-/* Tells the peer that the link is at its end. */
-void link_send_close(struct kv_link *link, enum wire_reason reason);
+/* Tells the peer that the link is at its end, and loses it. Calls back. */
+void link_break(struct kv_link *link, enum wire_reason told, int32_t reason, const char *text,
+                uint64_t now_us);
 
 /* A DATA for this link. Calls back. */
 void link_on_packet(struct kv_link *link, const struct wire_packet *packet, uint64_t now_us);

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "common/address.h"
+#include "common/listen.h"
 #include "udp.h"
 
 static void on_datagram(void *ctx, struct udp_socket *socket, const union address_socket *from,
@@ -70,39 +71,19 @@ static int open_socket(struct udp *udp, const union address_socket *address, boo
     return 0;
 }
 
-static int32_t find_address(struct udp *udp, const char *uri, union address_socket *ret_socket)
-{
-    struct address address;
-    if (address_parse("udp", uri, &address) != KV_OK) {
-        udp_log(udp, KV_LOG_ERROR, "udp: cannot listen on %s: not of the form udp://ADDRESS:PORT",
-                uri);
-        return KV_E_INVALID;
-    }
-    if (!address.is_literal) {
-        if (strcmp(address.host, "localhost") != 0) {
-            udp_log(udp, KV_LOG_ERROR,
-                    "udp: cannot listen on %s: give a literal address or localhost, not a name",
-                    uri);
-            return KV_E_INVALID;
-        }
-        uv_ip4_addr("127.0.0.1", address.port, &address.socket.v4);
-    }
-    *ret_socket = address.socket;
-    return KV_OK;
-}
-
 int32_t listener_open(struct udp *udp, const char *uri, char *ret_uri)
 {
     union address_socket address;
     struct udp_socket *socket = NULL;
     const char *step = NULL;
-    int32_t status = find_address(udp, uri, &address);
+    int32_t status = listen_find_address(udp->host, "udp", uri, &address);
     if (status != KV_OK) {
         return status;
     }
     int error = open_socket(udp, &address, true, &socket, &step);
     if (error != 0) {
-        udp_log(udp, KV_LOG_ERROR, "udp: cannot listen on %s: %s: %s", uri, step, strerror(-error));
+        log_line(udp->host, KV_LOG_ERROR, "udp: cannot listen on %s: %s: %s", uri, step,
+                 strerror(-error));
     }
     switch (-error) {
     case 0:

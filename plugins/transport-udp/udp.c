@@ -10,26 +10,13 @@
 
 #include <inttypes.h>
 #include <sodium.h>
-#include <stdarg.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "common/settings.h"
 #include "link.h"
 #include "mtu.h"
 
-#define UDP_LOG_LEN    1024
 #define UDP_OPTION_MAX 86400000 /* a day of milliseconds; keeps sums far from overflow */
-
-void udp_log(struct udp *udp, uint32_t level, const char *format, ...)
-{
-    char text[UDP_LOG_LEN];
-    va_list arguments;
-    va_start(arguments, format);
-    vsnprintf(text, sizeof text, format, arguments);
-    va_end(arguments);
-    udp->host->log(udp->host->ctx, level, text);
-}
 
 static uint64_t now_us(void)
 {
@@ -169,7 +156,7 @@ static int32_t parse_settings(struct udp *udp, const struct kv_setting *settings
     int32_t status = settings_parse(udp->host, "udp", numbers, sizeof numbers / sizeof numbers[0],
                                     udp_option_table, UDP_OPTIONS_LEN, settings, settings_len);
     if (status == KV_OK && options->connect_retry_max_ms < options->connect_retry_ms) {
-        udp_log(udp, KV_LOG_ERROR, "udp: connect_retry_max_ms is below connect_retry_ms");
+        log_line(udp->host, KV_LOG_ERROR, "udp: connect_retry_max_ms is below connect_retry_ms");
         status = KV_E_INVALID;
     }
     return status;
@@ -183,10 +170,10 @@ static int32_t parse_settings(struct udp *udp, const struct kv_setting *settings
 static void log_counters(struct udp *udp)
 {
     const struct endpoint_counters *c = &udp->endpoint.counters;
-    udp_log(udp, KV_LOG_INFO,
-            "udp: stopped; calls=%" PRIu64
-            " dropped=%" PRIu64 ENDPOINT_COUNTER_TABLE(COUNTER_FORMAT_),
-            udp->outbox.calls, udp->outbox.dropped ENDPOINT_COUNTER_TABLE(COUNTER_VALUE_));
+    log_line(udp->host, KV_LOG_INFO,
+             "udp: stopped; calls=%" PRIu64
+             " dropped=%" PRIu64 ENDPOINT_COUNTER_TABLE(COUNTER_FORMAT_),
+             udp->outbox.calls, udp->outbox.dropped ENDPOINT_COUNTER_TABLE(COUNTER_VALUE_));
 }
 
 static void finish(struct udp *udp)
@@ -241,10 +228,6 @@ static int32_t udp_create(const struct kv_host *host, const struct kv_setting *s
     udp->loop = host->loop;
     list_init(&udp->sockets);
     int32_t status = parse_settings(udp, settings, settings_len);
-    if (status == KV_OK && sodium_init() < 0) {
-        udp_log(udp, KV_LOG_ERROR, "udp: the system gives no random numbers");
-        status = KV_E_IO;
-    }
     if (status != KV_OK) {
         host->release(host->ctx, udp);
         return status;
@@ -274,11 +257,12 @@ static int32_t udp_start(void *self, const struct kv_transport_limits *limits,
     int32_t status =
         endpoint_init(&udp->endpoint, udp->host, &options, limits, events, ctx, &udp_io, udp);
     if (status != KV_OK) {
+        log_line(udp->host, KV_LOG_ERROR, "udp: the system gives no random numbers");
         goto out;
     }
     int error = alarm_open(&udp->alarm, udp->loop, on_alarm, on_own_closed, udp);
     if (error != 0) {
-        udp_log(udp, KV_LOG_ERROR, "udp: cannot make a timer: %s", uv_strerror(error));
+        log_line(udp->host, KV_LOG_ERROR, "udp: cannot make a timer: %s", uv_strerror(error));
         endpoint_close(&udp->endpoint);
         status = KV_E_IO;
         goto out;
@@ -327,8 +311,8 @@ static int32_t udp_connect(void *self, const char *uri, void *user, struct kv_li
         return KV_E_CLOSED;
     }
     if (address_parse("udp", uri, &address) != KV_OK || address.port == 0) {
-        udp_log(udp, KV_LOG_ERROR, "udp: cannot connect to %s: not of the form udp://HOST:PORT",
-                uri);
+        log_line(udp->host, KV_LOG_ERROR,
+                 "udp: cannot connect to %s: not of the form udp://HOST:PORT", uri);
         return KV_E_INVALID;
     }
     int32_t status = endpoint_connect(&udp->endpoint, uri, user, ret_link);

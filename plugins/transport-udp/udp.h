@@ -46,10 +46,6 @@ struct udp {
 
 /* ---- for the parts of the instance ---- */
 
-/* One line; longer than 1,023 bytes is cut. */
-void udp_log(struct udp *udp, uint32_t level, const char *format, ...)
-    __attribute__((format(printf, 3, 4)));
-
 /* --- listener.c --- */
 
 /* As kv_transport_ops.listen. */

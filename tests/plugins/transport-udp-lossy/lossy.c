@@ -117,7 +117,8 @@ static void lossy_hand_on(struct lossy *lossy, const struct lossy_datagram *data
         return;
     }
     const struct kv_slice all = {datagram->bytes, datagram->len};
-    __real_outbox_add(&udp->outbox, datagram->socket, &datagram->address, datagram->bytes, 0, &all, 1);
+    __real_outbox_add(&udp->outbox, datagram->socket, &datagram->address, datagram->bytes, 0, &all,
+                      1);
     outbox_send(&udp->outbox); /* before the bytes go */
 }
 
@@ -245,11 +246,12 @@ static void lossy_close(struct udp *udp)
     while ((held = faults_queue_take(&lossy->late, UINT64_MAX)) != NULL) {
         free(CONTAINER(held, lossy_datagram, held));
     }
-    udp_log(udp, KV_LOG_INFO, "udp: faults: %llu of %llu sent and %llu of %llu received were lost",
-            (unsigned long long)lossy->out.counters.dropped,
-            (unsigned long long)lossy->out.counters.messages,
-            (unsigned long long)lossy->in.counters.dropped,
-            (unsigned long long)lossy->in.counters.messages);
+    log_line(udp->host, KV_LOG_INFO,
+             "udp: faults: %llu of %llu sent and %llu of %llu received were lost",
+             (unsigned long long)lossy->out.counters.dropped,
+             (unsigned long long)lossy->out.counters.messages,
+             (unsigned long long)lossy->in.counters.dropped,
+             (unsigned long long)lossy->in.counters.messages);
     uv_close((uv_handle_t *)&lossy->timer, lossy_on_closed);
 }
 
