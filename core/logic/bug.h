@@ -20,7 +20,7 @@
     X(apply_old_retry, "a snapshot below the expected number is applied again")            \
     X(accept_future, "a snapshot above the expected number is taken")                      \
     X(ack_on_receipt, "a secondary reports as durable what it only received")              \
-    X(skip_tail_replay, "after a piece the records after as_of are not written again")     \
+    X(skip_tail_replay, "a piece overwrites what the log has after its as_of")             \
     X(commit_without_candidate, "a candidate is reported caught up without being counted") \
     X(stale_view, "messages of an older view are accepted")                                \
     X(double_answer, "an update is answered twice")                                        \
@@ -32,7 +32,18 @@
     X(forget_refusal, "a secondary tells that a batch is durable, not what it refused")    \
     X(undo_over_newer, "an undo overwrites a newer update of its key")                     \
     X(undo_to_void, "an undo brings back a value that failed itself")                      \
-    X(keep_refused, "content that the store refused stays in memory")
+    X(keep_refused, "content that the store refused stays in memory")                      \
+    X(read_without_lease, "the primary answers reads without a lease")                     \
+    X(read_unsettled, "a new primary answers reads before what it took over is committed") \
+    X(ack_after_ask, "a secondary that asked for another primary goes on acknowledging")   \
+    X(vouch_early, "a new primary counts members that have not resumed yet")               \
+    X(tail_by_index, "a member is resumed by index, whatever its view was")                \
+    X(keep_tail, "what a new primary does not have stays in a member's store")             \
+    X(elect_candidate, "the arbiter makes a candidate primary")                            \
+    X(elect_empty, "the arbiter makes a node primary that lost its store")                 \
+    X(drop_unasked, "the arbiter drops an in-sync member without the primary's word")      \
+    X(skip_range, "a joiner leaves a range that differs as it is")                         \
+    X(complete_early, "a joiner counts as complete before it has reached what it fetched")
 
 #ifdef KV_WITH_BUGS
 

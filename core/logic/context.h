@@ -19,8 +19,11 @@
     X(snapshots_early)          /* number above the expected one */                               \
     X(snapshots_refused)        /* content that does not fit, or no room */                       \
     X(snapshots_resent)                                                                           \
-    X(transfers_started)                                                                          \
-    X(transfer_pieces)                                                                            \
+    X(tails_resumed)     /* sessions that went on with the tail of the log */                     \
+    X(transfers_started) /* sessions that had to fetch content */                                 \
+    X(ranges_fetched)                                                                             \
+    X(ranges_answered)                                                                            \
+    X(records_dropped) /* of this node's log: the new primary's has others in their place */      \
     X(operations_acknowledged)                                                                    \
     X(operations_failed)                                                                          \
     X(operations_refused) /* ... of these, by a store, for good */                                \
@@ -28,10 +31,14 @@
     X(records_refused)    /* by this node's store, for good, as a secondary */                    \
     X(requests_rejected)                                                                          \
     X(reads_answered)                                                                             \
+    X(reads_waited) /* for a lease */                                                             \
     X(persist_batches)                                                                            \
     X(persist_failures)                                                                           \
     X(views_installed)                                                                            \
-    X(members_suspected)
+    X(members_suspected)                                                                          \
+    X(primaries_missed) /* silent for replica_timeout: another one was asked for */               \
+    X(elections)        /* primaries named without the one before */                              \
+    X(registry_conflicts)
 
 #define COUNTER_CONSTANT_(name) COUNTER_##name,
 enum counter { COUNTER_TABLE(COUNTER_CONSTANT_) COUNTERS_LEN };

@@ -22,7 +22,7 @@ enum effect_kind {
     EFFECT_CLOSE_LINK,     /* end a link of either kind */
     EFFECT_SEND,           /* one message to a link; lost silently if it is down or full */
     EFFECT_REGISTRY_WRITE, /* make the arbiter's state durable; one at a time */
-    EFFECT_IDENTITY,       /* keep the cluster number in the data folder */
+    EFFECT_IDENTITY,       /* keep the cluster number, or that it is a copy, in the data folder */
     EFFECT_READY,          /* the node serves for the first time in this role */
     EFFECT_NOTE,           /* something a person may want to read in the log */
     EFFECT_STOP, /* end the process: everything is flushed, or it makes no sense to go on */
@@ -42,6 +42,7 @@ struct effect {
             uint64_t bytes;
             bool reset;      /* before it: empty a store whose content the node does not know */
             bool is_primary; /* the node is the primary now: the one that writes a shared store */
+            uint64_t view;   /* ... of this view, or, if less is known, of any: 0 */
         } persist;
         struct {
             uint64_t link; /* links opened by the logic have bit 63 set, accepted ones have not */
@@ -56,13 +57,16 @@ struct effect {
             const struct kv_slice *slices;
             uint32_t slices_len;
         } send;
-        struct {
+        struct { /* a compare-and-set: only if the stored view still has the number expected */
+            uint64_t expected; /* 0: nothing is stored yet */
             uint64_t number;
             const void *bytes;
             size_t len;
         } registry_write;
         struct {
-            uint64_t cluster;
+            uint64_t cluster; /* 0: none is known yet */
+            bool is_copy;     /* the arbiter refuses the data folder as a copy of one in use: it
+                                 must not be started again, as each start makes it look newer */
         } identity;
         struct {
             uint8_t role; /* enum node_role */

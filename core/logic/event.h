@@ -18,6 +18,8 @@ enum event_kind {
     EVENT_PERSIST_FAILED,   /* it may or may not be; the logic will hand it over again */
     EVENT_REGISTRY_WRITTEN, /* the arbiter's state is durable */
     EVENT_REGISTRY_FAILED,  /* it is not; the logic will hand it over again */
+    EVENT_REGISTRY_CHANGED, /* what is stored is another state than the one last read or written:
+                               somebody else has written; a write under way is not stored */
     EVENT_TICK,             /* node_wake_ms() has come */
     EVENT_FLUSH,            /* end of a loop turn: hand over what has gathered */
     EVENT_LEAVE,            /* the process was asked to stop cleanly */
@@ -59,6 +61,10 @@ struct event {
         struct {             /* REGISTRY_WRITTEN, REGISTRY_FAILED */
             uint64_t number; /* of the view in it */
         } registry;
+        struct { /* REGISTRY_CHANGED: what is stored now, as EFFECT_REGISTRY_WRITE gave it */
+            const void *bytes;
+            size_t len;
+        } registry_changed;
     } as;
 };
 

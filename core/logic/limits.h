@@ -21,7 +21,18 @@
 /* What a replicator may have unacknowledged at one secondary. */
 #define WINDOW_MESSAGES_MAX 256u
 #define WINDOW_BYTES_MAX    (16u * 1024u * 1024u)
-#define WINDOW_PIECES_MAX   4u /* of these, pieces of a transfer */
+
+/* Candidates that fetch content at the same time; the others wait for their turn. */
+#define JOINERS_MAX 2u
+
+/* A joiner asks for so many ranges at a time, and for at most so many digests in one. */
+#define FETCHES_MAX     16u
+#define FETCH_PARTS_MAX 1024u
+
+/* A secondary's promise not to ask for another primary holds for replica_timeout_ms from each word
+ * of the primary; the primary counts on this part of it, from when that word was sent. The rest
+ * is for a clock that jumps by less. */
+#define LEASES_PER_REPLICA_TIMEOUT 2u
 
 /* Refusals told in one SnapshotAck. */
 #define ACK_REFUSALS_MAX 256u

@@ -8,8 +8,13 @@
 #include "base/check.h"
 #include "logic/record.h"
 
+#include <string.h>
+
 #define LOG_CHUNK_BYTES (256u * 1024u)
 #define LOG_PLACES_MIN  256u
+
+/* So many changes of the view are remembered, for log_common(). */
+#define LOG_ERAS_MAX 128u
 
 struct log_chunk {
     struct log_chunk *next;
@@ -24,9 +29,19 @@ struct log_place {
     uint32_t len;
 };
 
+/* The records of one view: from index first to before the next era's. */
+struct log_era {
+    uint64_t view;
+    uint64_t first;
+};
+
 struct log {
     uint32_t refs;
     struct kv_position last;
+    struct kv_position before;         /* of the record before the oldest held */
+    struct log_era eras[LOG_ERAS_MAX]; /* the oldest is known from its first on, maybe not at its
+                                          beginning */
+    uint32_t eras_len;
     struct log_place *places; /* ring: the record at index i is places[i & (capacity - 1)] */
     uint64_t capacity;        /* a power of two */
     uint64_t first;           /* oldest index held; last.index + 1 when empty */
@@ -40,6 +55,9 @@ struct log *log_create(struct kv_position last)
     struct log *log = alloc_zeroed(1, sizeof(*log));
     log->refs = 1;
     log->last = last;
+    log->before = last;
+    log->eras[0] = (struct log_era){last.view, last.index};
+    log->eras_len = 1;
     log->first = last.index + 1;
     log->capacity = LOG_PLACES_MIN;
     log->places = alloc_zeroed(log->capacity, sizeof(*log->places));
@@ -104,10 +122,23 @@ static struct log_chunk *log_chunk_for(struct log *log, uint32_t size)
     return chunk;
 }
 
+static void log_note_era(struct log *log, struct kv_position position)
+{
+    if (position.view == log->last.view) {
+        return;
+    }
+    if (log->eras_len == LOG_ERAS_MAX) {
+        log->eras_len--;
+        memmove(&log->eras[0], &log->eras[1], log->eras_len * sizeof(log->eras[0]));
+    }
+    log->eras[log->eras_len++] = (struct log_era){position.view, position.index};
+}
+
 void log_append(struct log *log, const struct kv_record *record)
 {
     KV_CHECK(record->position.index == log->last.index + 1);
     KV_CHECK(record->position.view >= log->last.view);
+    log_note_era(log, record->position);
     if (log_len(log) == log->capacity) {
         log_grow_places(log);
     }
@@ -131,6 +162,28 @@ struct kv_position log_last(const struct log *log)
 uint64_t log_last_index(const struct log *log)
 {
     return log->last.index;
+}
+
+/* One primary alone gives the positions of a view, and what it took over is the same for all of
+ * them. So two logs that have records of one view are the same up to the shorter one's last of
+ * them. */
+bool log_common(const struct log *log, struct kv_position last, uint64_t *ret_index)
+{
+    for (uint32_t i = log->eras_len; i > 0; i--) {
+        const struct log_era *era = &log->eras[i - 1];
+        if (era->view != last.view) {
+            continue;
+        }
+        uint64_t end = i == log->eras_len ? log->last.index : log->eras[i].first - 1;
+        *ret_index = last.index < end ? last.index : end;
+        return true;
+    }
+    return false;
+}
+
+struct kv_position log_position_at(const struct log *log, uint64_t index)
+{
+    return index + 1 == log->first ? log->before : log_get(log, index).position;
 }
 
 uint64_t log_first_index(const struct log *log)
@@ -198,10 +251,18 @@ uint64_t log_slices(const struct log *log, uint64_t first, uint64_t last, size_t
     return index - 1;
 }
 
-void log_trim(struct log *log, uint64_t index)
+void log_trim(struct log *log, uint64_t index, uint64_t keep_bytes)
 {
+    if (log->first > index || log->bytes <= keep_bytes) {
+        return;
+    }
     while (log->first <= index && log->first <= log->last.index) {
-        log->bytes -= log_place(log, log->first)->len;
+        uint32_t len = log_place(log, log->first)->len;
+        if (log->bytes - len < keep_bytes) {
+            break;
+        }
+        log->before = log_get(log, log->first).position;
+        log->bytes -= len;
         log->first++;
     }
     /* A chunk is free when the oldest record held lies in a later one. The newest chunk stays. */

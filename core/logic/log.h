@@ -28,6 +28,14 @@ void log_append(struct log *log, const struct kv_record *record);
 struct kv_position log_last(const struct log *log);
 uint64_t log_last_index(const struct log *log);
 
+/* The highest index up to which another log, whose last record has that position, is known to be
+ * the same as this one; records with the same position are the same, and so is all before them.
+ * True when there is one, which may be before the oldest record held. */
+bool log_common(const struct log *log, struct kv_position last, uint64_t *ret_index);
+
+/* Position of the record at an index, which is held or is the one before the oldest held. */
+struct kv_position log_position_at(const struct log *log, uint64_t index);
+
 /* Index of the oldest record held; log_last_index() + 1 when it is empty. */
 uint64_t log_first_index(const struct log *log);
 
@@ -48,7 +56,8 @@ uint64_t log_slices(const struct log *log, uint64_t first, uint64_t last, size_t
                     struct kv_slice *slices, uint32_t slices_max, uint32_t *ret_slices_len,
                     size_t *ret_bytes);
 
-/* Forgets the records up to and including index (those not held are ignored). */
-void log_trim(struct log *log, uint64_t index);
+/* Forgets the records up to and including index (those not held are ignored), but for the newest
+ * keep_bytes of them or somewhat more. */
+void log_trim(struct log *log, uint64_t index, uint64_t keep_bytes);
 
 #endif

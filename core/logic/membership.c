@@ -1,6 +1,8 @@
 #include "logic/membership.h"
 
 #include "base/check.h"
+#include "logic/handover.h"
+#include "logic/members.h"
 #include "logic/primary.h"
 #include "logic/requests.h"
 #include "logic/secondary.h"
@@ -13,11 +15,13 @@
 
 #define REJOIN_BACKOFF_MS_MAX          1000u
 
+/* After so many replica_timeouts without a word of the arbiter it is asked for one, and then it is
+ * looked for elsewhere as well, an address for each further replica_timeout. */
+#define ASK_TIMEOUTS   2u
+#define PROBE_TIMEOUTS 3u
+
 /* A clean stop that does not come through ends after this, in operation_timeouts. */
 #define LEAVE_OPERATION_TIMEOUTS 5u
-
-#define EXIT_DONE                0
-#define EXIT_JOIN_FAILED         4
 
 /* Also soon enough to find that a View was lost, however long replica_timeout_ms is: until its
  * primary has the new one, a cluster stands still. */
@@ -42,13 +46,128 @@ void membership_stop(struct replica *replica, int exit_status, const char *reaso
     effect->as.stop.reason = reason;
 }
 
+/* --- the arbiter's address --- */
+
+static void membership_open(struct replica *replica, const char *uri)
+{
+    struct membership *membership = &replica->membership;
+    context_close_link(replica->context, membership->arbiter);
+    snprintf(membership->arbiter_uri, sizeof(membership->arbiter_uri), "%s", uri);
+    membership->arbiter_ms = replica->context->now_ms;
+    membership->arbiter = context_open_link(replica->context, &uri, 1);
+}
+
+/* Where the arbiter, or somebody who knows where it is, may be found: the address in the
+ * configuration, those that a view told, then the other members'. NULL: beyond the last. */
+static const char *membership_address(const struct replica *replica, uint32_t place)
+{
+    const struct membership *membership = &replica->membership;
+    const struct view *view = &replica->view;
+    if (place == 0) {
+        return replica->context->config->arbiter_uri;
+    }
+    if (place <= membership->told_uris_len) {
+        return membership->told_uris[place - 1];
+    }
+    place -= 1u + membership->told_uris_len;
+    return place < view->members_len ? view->members[place].uris[0] : NULL;
+}
+
+static void membership_close_probe(struct replica *replica)
+{
+    context_close_link(replica->context, replica->membership.probe);
+    replica->membership.probe = 0;
+}
+
+static bool membership_is_own(const struct replica *replica, const char *uri)
+{
+    const struct node_config *config = replica->context->config;
+    bool is_own = false;
+    for (uint32_t i = 0; i < config->uris_len; i++) {
+        is_own = is_own || strcmp(config->uris[i], uri) == 0;
+    }
+    return is_own;
+}
+
+/* The next address, if it is neither the one in use nor this node's. */
+static void membership_open_probe(struct replica *replica)
+{
+    struct membership *membership = &replica->membership;
+    const char *uri = membership_address(replica, ++membership->probe_place);
+    if (uri == NULL) {
+        membership->probe_place = 0;
+        uri = membership_address(replica, 0);
+    }
+    membership_close_probe(replica);
+    membership->probe_ms = replica->context->now_ms;
+    if (strcmp(uri, membership->arbiter_uri) != 0 && !membership_is_own(replica, uri)) {
+        snprintf(membership->probe_uri, sizeof(membership->probe_uri), "%s", uri);
+        membership->probe = context_open_link(replica->context, &uri, 1);
+    }
+}
+
+/* The arbiter has answered over the probe: this is the link to it now. */
+static void membership_take_probe(struct replica *replica)
+{
+    struct membership *membership = &replica->membership;
+    context_close_link(replica->context, membership->arbiter);
+    memcpy(membership->arbiter_uri, membership->probe_uri, sizeof(membership->arbiter_uri));
+    membership->arbiter = membership->probe;
+    membership->probe = 0;
+}
+
+/* It listens elsewhere than was told before: goes there, and says so once. */
+static void membership_follow(struct replica *replica, const struct view *view)
+{
+    struct membership *membership = &replica->membership;
+    const char *config_uri = replica->context->config->arbiter_uri;
+    bool is_configured = false;
+    bool is_in_use = false;
+    bool is_first = membership->told_view == 0;
+    if (view->number <= membership->told_view || view->arbiter_uris_len == 0) {
+        return;
+    }
+    for (uint32_t i = 0; i < view->arbiter_uris_len; i++) {
+        const char *uri = view->arbiter_uris[i];
+        is_configured = is_configured || strcmp(uri, config_uri) == 0;
+        is_in_use = is_in_use || strcmp(uri, membership->arbiter_uri) == 0;
+    }
+    bool is_same = view->arbiter_uris_len == membership->told_uris_len &&
+                   memcmp(view->arbiter_uris, membership->told_uris,
+                          view->arbiter_uris_len * sizeof(view->arbiter_uris[0])) == 0;
+    memcpy(membership->told_uris, view->arbiter_uris, sizeof(membership->told_uris));
+    membership->told_uris_len = view->arbiter_uris_len;
+    membership->told_view = view->number;
+    if (is_first || is_same || is_in_use) {
+        return;
+    }
+    if (!is_configured) {
+        effects_note(replica->context->effects, NOTE_WARN,
+                     "arbiter-moved from=%s to=%s advice=\"change node.arbiter before this node is "
+                     "started again\"",
+                     config_uri, view->arbiter_uris[0]);
+    }
+    membership_close_probe(replica);
+    membership_open(replica, view->arbiter_uris[0]);
+}
+
+/* The arbiter has said nothing for so many replica_timeouts. It speaks only when something changes,
+ * or when it is asked. */
+static bool membership_is_unheard(const struct replica *replica, uint64_t timeouts)
+{
+    uint64_t silent_ms = replica->context->now_ms - replica->membership.arbiter_ms;
+    return silent_ms >= timeouts * replica->context->config->replica_timeout_ms;
+}
+
 /* --- what is sent --- */
 
-static void membership_send_join(struct replica *replica)
+static void membership_send_join(struct replica *replica, uint64_t link)
 {
     const struct node_config *config = replica->context->config;
     struct message join = context_message(replica->context, MESSAGE_JOIN);
     join.body.join.incarnation = replica->membership.incarnation;
+    join.body.join.starts = config->starts;
+    join.body.join.ack = (uint8_t)config->ack;
     join.body.join.durable = replica->persister.stored;
     join.body.join.name.at = (const uint8_t *)config->name;
     join.body.join.name.len = strlen(config->name);
@@ -57,25 +176,37 @@ static void membership_send_join(struct replica *replica)
         join.body.join.uris[i].at = (const uint8_t *)config->uris[i];
         join.body.join.uris[i].len = strlen(config->uris[i]);
     }
-    context_send(replica->context, replica->membership.arbiter, &join);
+    context_send(replica->context, link, &join);
 }
 
-static void membership_send_heartbeat(struct replica *replica)
+static void membership_send_heartbeat(struct replica *replica, uint64_t link)
 {
     struct message beat = context_message(replica->context, MESSAGE_HEARTBEAT);
     beat.body.heartbeat.incarnation = replica->membership.incarnation;
+    if (membership_is_unheard(replica, ASK_TIMEOUTS)) {
+        beat.view = 0; /* one that knows no view is told: so the arbiter answers, if it is there */
+    }
+    beat.body.heartbeat.last = log_last(replica->log);
+    beat.body.heartbeat.asks = replica->role == ROLE_SECONDARY && replica->secondary.asked ? 1 : 0;
     beat.body.heartbeat.durable_index = replica_durable_index(replica);
-    beat.body.heartbeat.committed_index = replica->committed;
-    context_send(replica->context, replica->membership.arbiter, &beat);
+    beat.body.heartbeat.committed_index = replica_known_index(replica);
+    context_send(replica->context, link, &beat);
 }
 
 static void membership_send_leave(struct replica *replica)
 {
     const char *name = replica->context->config->name;
     struct message leave = context_message(replica->context, MESSAGE_LEAVE);
+    leave.body.leave.incarnation = replica->membership.incarnation;
     leave.body.leave.name.at = (const uint8_t *)name;
     leave.body.leave.name.len = strlen(name);
     context_send(replica->context, replica->membership.arbiter, &leave);
+}
+
+/* A primary that nobody can take the place of. */
+static bool membership_is_alone(const struct replica *replica)
+{
+    return replica->role == ROLE_PRIMARY && view_in_sync_len(&replica->view) == 1;
 }
 
 /* Sends what is due in this state, and says when to do so again. */
@@ -83,18 +214,36 @@ static void membership_send(struct replica *replica)
 {
     struct membership *membership = &replica->membership;
     uint64_t again_ms = replica->context->config->retransmit_ms;
-    if (membership->leaving && membership->joined && replica->role != ROLE_PRIMARY) {
-        membership_send_leave(replica);
-    } else if (membership->joined) {
-        membership_send_heartbeat(replica);
+    if (membership->leaving && membership->joined && !membership_is_alone(replica)) {
+        membership_send_leave(replica); /* a primary is then asked to hand over */
+    }
+    if (membership->joined) {
+        membership_send_heartbeat(replica, membership->arbiter);
         again_ms = membership_heartbeat_ms(replica);
     } else if (!membership->leaving && persister_idle(&replica->persister)) {
         /* Only then: a store that takes nothing would gather one session's jobs after the other. */
-        membership_send_join(replica);
+        membership_send_join(replica, membership->arbiter);
     } else if (membership->leaving) {
         again_ms = membership_heartbeat_ms(replica); /* it stays out: nothing is due */
     }
     membership->next_ms = replica->context->now_ms + again_ms;
+}
+
+void membership_send_now(struct replica *replica)
+{
+    if (replica->membership.joined) {
+        membership_send_heartbeat(replica, replica->membership.arbiter);
+    }
+}
+
+static void membership_send_probe(struct replica *replica)
+{
+    struct membership *membership = &replica->membership;
+    if (membership->joined) {
+        membership_send_heartbeat(replica, membership->probe);
+    } else if (!membership->leaving && persister_idle(&replica->persister)) {
+        membership_send_join(replica, membership->probe);
+    }
 }
 
 /* --- views --- */
@@ -128,7 +277,6 @@ static void membership_become(struct replica *replica, const struct member *self
         if (before == ROLE_PRIMARY) {
             primary_on_view(replica);
         } else {
-            secondary_stop(replica);
             primary_start(replica);
         }
     } else if (self != NULL) {
@@ -211,6 +359,9 @@ static void membership_install(struct replica *replica, const struct view *view)
             effects_add(context->effects, EFFECT_IDENTITY)->as.identity.cluster = view->cluster;
         }
     }
+    if (view->forced != replica->view.forced) {
+        replica->secondary.announced = 0; /* what was committed may be lost: the operator knows */
+    }
     replica->view = *view;
     context->view = view->number;
     context_count(context, COUNTER_views_installed);
@@ -236,6 +387,9 @@ static void membership_on_view(struct replica *replica, struct bytes_view bytes)
         context_count(replica->context, COUNTER_messages_malformed);
         return;
     }
+    if (replica->context->cluster == 0 || view.cluster == replica->context->cluster) {
+        membership_follow(replica, &view);
+    }
     membership_install(replica, &view);
 }
 
@@ -258,14 +412,30 @@ static void membership_on_rejected(struct replica *replica, const struct message
                      message_reject_text(message->body.join_rejected.reason),
                      context_quotable(replica->context, refusal, strlen(refusal)));
     }
+    if (message->body.join_rejected.reason == REJECT_NOT_READY) {
+        membership->started_ms = replica->context->now_ms; /* it is asked to wait, not refused */
+    }
+    if (message->body.join_rejected.reason == REJECT_COPY) {
+        struct effect *effect = effects_add(replica->context->effects, EFFECT_IDENTITY);
+        effect->as.identity.cluster = replica->context->cluster;
+        effect->as.identity.is_copy = true;
+    }
     if (message->body.join_rejected.retry == 0) {
         membership_stop(replica, EXIT_JOIN_FAILED, "the arbiter does not let this node join");
     }
 }
 
-void membership_on_message(struct replica *replica, const struct message *message)
+void membership_on_message(struct replica *replica, uint64_t link, const struct message *message)
 {
     struct membership *membership = &replica->membership;
+    /* A member tells of a view with a Located, so this is an arbiter's word. */
+    if (link == membership->probe && message->type != MESSAGE_LOCATED) {
+        membership_take_probe(replica);
+    }
+    if (link == membership->arbiter) {
+        membership->arbiter_ms = replica->context->now_ms;
+        membership_close_probe(replica);
+    }
     switch (message->type) {
     case MESSAGE_JOINED_PRIMARY:
     case MESSAGE_JOINED_SECONDARY:
@@ -280,8 +450,19 @@ void membership_on_message(struct replica *replica, const struct message *messag
             membership_on_view(replica, message->body.replicas.view);
         }
         break;
+    case MESSAGE_LOCATED:
+        if (membership->started) {
+            membership_on_view(replica, message->body.located.view);
+        }
+        break;
     case MESSAGE_JOIN_REJECTED:
         membership_on_rejected(replica, message);
+        break;
+    case MESSAGE_SUSPECT:
+        members_on_release(replica, message);
+        break;
+    case MESSAGE_HANDOVER:
+        handover_on_message(replica, message);
         break;
     case MESSAGE_LEAVE:
         if (message->body.leave.name.len == strlen(replica->context->config->name) &&
@@ -302,7 +483,7 @@ void membership_init(struct replica *replica)
 {
     struct context *context = replica->context;
     replica->membership.incarnation = context->config->incarnation;
-    replica->membership.arbiter = context_open_link(context, &context->config->arbiter_uri, 1);
+    membership_open(replica, context->config->arbiter_uri);
 }
 
 void membership_start(struct replica *replica)
@@ -334,6 +515,8 @@ void membership_on_link_up(struct replica *replica, uint64_t link)
 {
     if (link == replica->membership.arbiter && replica->membership.started) {
         membership_send(replica);
+    } else if (link == replica->membership.probe && replica->membership.started) {
+        membership_send_probe(replica);
     }
 }
 
@@ -341,7 +524,7 @@ void membership_on_link_up(struct replica *replica, uint64_t link)
 static bool membership_has_left(const struct replica *replica)
 {
     if (replica->role == ROLE_PRIMARY) {
-        return primary_is_idle(replica);
+        return membership_is_alone(replica) && primary_is_idle(replica);
     }
     return !replica->membership.joined && persister_idle(&replica->persister);
 }
@@ -380,6 +563,10 @@ void membership_tick(struct replica *replica)
     }
     if (membership->started && now_ms >= membership->next_ms) {
         membership_send(replica);
+    }
+    if (membership->started && membership_is_unheard(replica, PROBE_TIMEOUTS) &&
+        now_ms - membership->probe_ms >= config->replica_timeout_ms) {
+        membership_open_probe(replica);
     }
 }
 

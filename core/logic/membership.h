@@ -22,7 +22,10 @@ void membership_init(struct replica *replica);
 void membership_start(struct replica *replica);
 
 /* JoinedPrimary, JoinedSecondary, JoinRejected, Replicas, and a Leave from the arbiter. */
-void membership_on_message(struct replica *replica, const struct message *message);
+void membership_on_message(struct replica *replica, uint64_t link, const struct message *message);
+
+/* Sends what is due at once: a heartbeat with news. */
+void membership_send_now(struct replica *replica);
 
 /* Gives the session up and joins anew, after a pause that doubles up to REFUSED_BACKOFF_MS_MAX. */
 void membership_rejoin(struct replica *replica);

@@ -9,6 +9,7 @@
 #include "logic/message.h"
 
 #include "base/check.h"
+#include "logic/node.h"
 #include "logic/record.h"
 
 #include <kvnode/status.h>
@@ -44,7 +45,7 @@ static size_t message_status_result_size(const struct message *message)
 
 static size_t message_join_size(const struct message *message)
 {
-    size_t size = 8 + 16 + message_view_size(message->body.join.name) + 1;
+    size_t size = 8 + 8 + 1 + 16 + message_view_size(message->body.join.name) + 1;
     for (uint32_t i = 0; i < message->body.join.uris_len; i++) {
         size += message_view_size(message->body.join.uris[i]);
     }
@@ -65,17 +66,26 @@ static size_t message_body_size(const struct message *message)
     case MESSAGE_REPLICAS:
         return message_view_size(message->body.replicas.view);
     case MESSAGE_LEAVE:
-        return 8 + message_view_size(message->body.leave.name);
+        return 8 + 8 + message_view_size(message->body.leave.name);
     case MESSAGE_HEARTBEAT:
+        return 8 + 16 + 8 + 8 + 1;
     case MESSAGE_OPERATION_ACK:
         return 24;
     case MESSAGE_SNAPSHOT_ACK:
-        return 8 + 8 + 8 + 8 + 4 + message->body.snapshot_ack.refusals.len;
+        return 8 + 8 + 8 + 8 + 1 + 8 + 4 + message->body.snapshot_ack.refusals.len;
+    case MESSAGE_RESUME:
+        return 8 + 16 + 16 + 1;
+    case MESSAGE_FETCH:
+        return 8 + 8 + 8 + 8 + 8 + 4;
+    case MESSAGE_FETCHED:
+        return 8 + 16 + 8 + 8 + 4 + message->body.fetched.digests.len + 4 +
+               message->body.fetched.records.len;
     case MESSAGE_CAUGHT_UP:
     case MESSAGE_SUSPECT:
+    case MESSAGE_HANDOVER:
         return 16;
     case MESSAGE_SNAPSHOT:
-        return 8 + 8 + 8 + 8 + 1 + 16 + 8 + 8 + 4 +
+        return 8 + 8 + 8 + 8 + 8 + 1 + 1 + 16 + 8 + 8 + 4 +
                (message->body.snapshot.records.at == NULL ? 0 : message->body.snapshot.records.len);
     case MESSAGE_INSERT:
         return 8 + 4 + message_view_size(message->body.operation.key) +
@@ -83,12 +93,14 @@ static size_t message_body_size(const struct message *message)
     case MESSAGE_REMOVE:
         return 8 + 4 + message_view_size(message->body.operation.key);
     case MESSAGE_GET:
-        return 8 + 4 + 8 + message_view_size(message->body.operation.key);
+        return 8 + 4 + 1 + 8 + message_view_size(message->body.operation.key);
     case MESSAGE_SCAN:
-        return 8 + 4 + 8 + 4 + message_view_size(message->body.scan.prefix);
+        return 8 + 4 + 1 + 8 + 8 + 4 + message_view_size(message->body.scan.prefix);
     case MESSAGE_STATUS:
     case MESSAGE_LOCATE:
         return 8;
+    case MESSAGE_PROMOTE:
+        return 8 + 1 + message_view_size(message->body.promote.name);
     case MESSAGE_OPERATION_FAILED:
         return 8 + 1 +
                message_view_size(message_cut(message->body.operation_failed.text, TEXT_MAX));
@@ -159,6 +171,8 @@ static void message_encode_membership(const struct message *message, struct byte
     case MESSAGE_JOIN:
         KV_CHECK(message->body.join.uris_len >= 1 && message->body.join.uris_len <= URIS_MAX);
         bytes_write_u64(writer, message->body.join.incarnation);
+        bytes_write_u64(writer, message->body.join.starts);
+        bytes_write_u8(writer, message->body.join.ack);
         message_write_position(writer, message->body.join.durable);
         message_write_view(writer, message->body.join.name);
         bytes_write_u8(writer, (uint8_t)message->body.join.uris_len);
@@ -182,15 +196,19 @@ static void message_encode_membership(const struct message *message, struct byte
         break;
     case MESSAGE_LEAVE:
         bytes_write_u64(writer, message->body.leave.request);
+        bytes_write_u64(writer, message->body.leave.incarnation);
         message_write_view(writer, message->body.leave.name);
         break;
     case MESSAGE_HEARTBEAT:
         bytes_write_u64(writer, message->body.heartbeat.incarnation);
+        message_write_position(writer, message->body.heartbeat.last);
         bytes_write_u64(writer, message->body.heartbeat.durable_index);
         bytes_write_u64(writer, message->body.heartbeat.committed_index);
+        bytes_write_u8(writer, message->body.heartbeat.asks);
         break;
     default:
-        KV_CHECK(message->type == MESSAGE_CAUGHT_UP || message->type == MESSAGE_SUSPECT);
+        KV_CHECK(message->type == MESSAGE_CAUGHT_UP || message->type == MESSAGE_SUSPECT ||
+                 message->type == MESSAGE_HANDOVER);
         bytes_write_u64(writer, message->body.member.node);
         bytes_write_u64(writer, message->body.member.joined);
         break;
@@ -199,16 +217,16 @@ static void message_encode_membership(const struct message *message, struct byte
 
 static void message_encode_snapshot(const struct message *message, struct bytes_writer *writer)
 {
-    KV_CHECK(message->body.snapshot.low <= message->body.snapshot.high);
     bytes_write_u64(writer, message->body.snapshot.session);
     bytes_write_u64(writer, message->body.snapshot.seq);
     bytes_write_u64(writer, message->body.snapshot.committed);
     bytes_write_u64(writer, message->body.snapshot.refusals);
+    bytes_write_u64(writer, message->body.snapshot.sent_ms);
     bytes_write_u8(writer, message->body.snapshot.kind);
-    bytes_write_u64(writer, message->body.snapshot.as_of.view);
-    bytes_write_u64(writer, message->body.snapshot.as_of.index);
-    bytes_write_u64(writer, message->body.snapshot.low);
-    bytes_write_u64(writer, message->body.snapshot.high);
+    bytes_write_u8(writer, message->body.snapshot.tail);
+    message_write_position(writer, message->body.snapshot.as_of);
+    bytes_write_u64(writer, message->body.snapshot.base);
+    bytes_write_u64(writer, message->body.snapshot.last);
     bytes_write_u32(writer, message->body.snapshot.count);
     if (message->body.snapshot.records.at != NULL) {
         bytes_write(writer, message->body.snapshot.records.at, message->body.snapshot.records.len);
@@ -221,10 +239,44 @@ static void message_encode_snapshot_ack(const struct message *message, struct by
     bytes_write_u64(writer, message->body.snapshot_ack.session);
     bytes_write_u64(writer, message->body.snapshot_ack.received);
     bytes_write_u64(writer, message->body.snapshot_ack.durable);
+    bytes_write_u64(writer, message->body.snapshot_ack.heard_ms);
+    bytes_write_u8(writer, message->body.snapshot_ack.complete);
     bytes_write_u64(writer, message->body.snapshot_ack.refusals_first);
     bytes_write_u32(writer, message->body.snapshot_ack.refusals_len);
     bytes_write(writer, message->body.snapshot_ack.refusals.at,
                 message->body.snapshot_ack.refusals.len);
+}
+
+static void message_encode_catch_up(const struct message *message, struct bytes_writer *writer)
+{
+    switch (message->type) {
+    case MESSAGE_RESUME:
+        bytes_write_u64(writer, message->body.resume.session);
+        message_write_position(writer, message->body.resume.committed);
+        message_write_position(writer, message->body.resume.last);
+        bytes_write_u8(writer, message->body.resume.complete);
+        break;
+    case MESSAGE_FETCH:
+        bytes_write_u64(writer, message->body.fetch.request);
+        bytes_write_u64(writer, message->body.fetch.min_index);
+        bytes_write_u64(writer, message->body.fetch.base);
+        bytes_write_u64(writer, message->body.fetch.low);
+        bytes_write_u64(writer, message->body.fetch.high);
+        bytes_write_u32(writer, message->body.fetch.parts);
+        break;
+    default:
+        KV_CHECK(message->type == MESSAGE_FETCHED);
+        KV_CHECK(message->body.fetched.digests.len == 8ull * message->body.fetched.digests_len);
+        bytes_write_u64(writer, message->body.fetched.request);
+        message_write_position(writer, message->body.fetched.as_of);
+        bytes_write_u64(writer, message->body.fetched.low);
+        bytes_write_u64(writer, message->body.fetched.high);
+        bytes_write_u32(writer, message->body.fetched.digests_len);
+        bytes_write(writer, message->body.fetched.digests.at, message->body.fetched.digests.len);
+        bytes_write_u32(writer, message->body.fetched.count);
+        bytes_write(writer, message->body.fetched.records.at, message->body.fetched.records.len);
+        break;
+    }
 }
 
 static void message_encode_request(const struct message *message, struct bytes_writer *writer)
@@ -236,6 +288,7 @@ static void message_encode_request(const struct message *message, struct bytes_w
         bytes_write_u64(writer, message->body.operation.request);
         bytes_write_u32(writer, message->body.operation.deadline_ms);
         if (message->type == MESSAGE_GET) {
+            bytes_write_u8(writer, message->body.operation.at_primary);
             bytes_write_u64(writer, message->body.operation.min_index);
         }
         message_write_view(writer, message->body.operation.key);
@@ -246,9 +299,16 @@ static void message_encode_request(const struct message *message, struct bytes_w
     case MESSAGE_SCAN:
         bytes_write_u64(writer, message->body.scan.request);
         bytes_write_u32(writer, message->body.scan.deadline_ms);
+        bytes_write_u8(writer, message->body.scan.at_primary);
+        bytes_write_u64(writer, message->body.scan.min_index);
         bytes_write_u64(writer, message->body.scan.cursor);
         bytes_write_u32(writer, message->body.scan.limit);
         message_write_view(writer, message->body.scan.prefix);
+        break;
+    case MESSAGE_PROMOTE:
+        bytes_write_u64(writer, message->body.promote.request);
+        bytes_write_u8(writer, message->body.promote.force);
+        message_write_view(writer, message->body.promote.name);
         break;
     default:
         KV_CHECK(message->type == MESSAGE_STATUS || message->type == MESSAGE_LOCATE);
@@ -344,6 +404,8 @@ size_t message_encode(const struct message *message, uint8_t *at, size_t capacit
         message_encode_snapshot_ack(message, &writer);
     } else if (message->type < MESSAGE_SNAPSHOT) {
         message_encode_membership(message, &writer);
+    } else if (message->type < MESSAGE_INSERT) {
+        message_encode_catch_up(message, &writer);
     } else if (message->type < MESSAGE_OPERATION_ACK) {
         message_encode_request(message, &writer);
     } else {
@@ -409,6 +471,8 @@ static struct bytes_view message_read_records(struct bytes_reader *reader, uint3
 static void message_decode_join(struct bytes_reader *reader, struct message *message)
 {
     message->body.join.incarnation = bytes_read_u64(reader);
+    message->body.join.starts = bytes_read_u64(reader);
+    message->body.join.ack = message_read_range(reader, ACK_DURABLE, ACK_LOCAL);
     message->body.join.durable = message_read_position(reader);
     message->body.join.name = message_read_name(reader);
     uint32_t uris_len = message_read_range(reader, 1, URIS_MAX);
@@ -444,15 +508,19 @@ static void message_decode_membership(struct bytes_reader *reader, struct messag
         break;
     case MESSAGE_LEAVE:
         message->body.leave.request = bytes_read_u64(reader);
+        message->body.leave.incarnation = bytes_read_u64(reader);
         message->body.leave.name = message_read_name(reader);
         break;
     case MESSAGE_HEARTBEAT:
         message->body.heartbeat.incarnation = bytes_read_u64(reader);
+        message->body.heartbeat.last = message_read_position(reader);
         message->body.heartbeat.durable_index = bytes_read_u64(reader);
         message->body.heartbeat.committed_index = bytes_read_u64(reader);
+        message->body.heartbeat.asks = message_read_range(reader, 0, 1);
         break;
     case MESSAGE_CAUGHT_UP:
     case MESSAGE_SUSPECT:
+    case MESSAGE_HANDOVER:
         message->body.member.node = bytes_read_u64(reader);
         message->body.member.joined = bytes_read_u64(reader);
         break;
@@ -465,24 +533,26 @@ static void message_decode_membership(struct bytes_reader *reader, struct messag
 static void message_decode_snapshot(struct bytes_reader *reader, struct message *message)
 {
     uint64_t seq;
-    uint64_t low;
-    uint64_t high;
     message->body.snapshot.session = bytes_read_u64(reader);
     message->body.snapshot.seq = seq = bytes_read_u64(reader);
     message->body.snapshot.committed = bytes_read_u64(reader);
     message->body.snapshot.refusals = bytes_read_u64(reader);
+    message->body.snapshot.sent_ms = bytes_read_u64(reader);
     uint8_t kind = message_read_range(reader, SNAPSHOT_BEGIN, SNAPSHOT_PROBE);
     message->body.snapshot.kind = kind;
-    message->body.snapshot.as_of.view = bytes_read_u64(reader);
-    message->body.snapshot.as_of.index = bytes_read_u64(reader);
-    message->body.snapshot.low = low = bytes_read_u64(reader);
-    message->body.snapshot.high = high = bytes_read_u64(reader);
+    uint8_t tail = message_read_range(reader, TAIL_NONE, TAIL_COMPARE);
+    message->body.snapshot.tail = tail;
+    message->body.snapshot.as_of = message_read_position(reader);
+    uint64_t base = bytes_read_u64(reader);
+    message->body.snapshot.base = base;
+    uint64_t last = bytes_read_u64(reader);
+    message->body.snapshot.last = last;
     uint32_t count = bytes_read_u32(reader);
     message->body.snapshot.count = count;
     bool numbered = kind != SNAPSHOT_COMMIT && kind != SNAPSHOT_PROBE;
-    bool filled = kind == SNAPSHOT_RECORDS || kind == SNAPSHOT_PIECE;
-    if ((!numbered && seq != 0) || (!filled && count != 0) || low > high ||
-        (kind != SNAPSHOT_PIECE && high != 0)) {
+    if ((!numbered && seq != 0) || (kind != SNAPSHOT_RECORDS && count != 0) ||
+        (kind != SNAPSHOT_BEGIN && (tail != 0 || base != 0 || last != 0)) ||
+        (tail != 0 && base != 0)) {
         reader->failed = true;
     }
     message->body.snapshot.records = message_read_records(reader, count, false);
@@ -496,6 +566,8 @@ static void message_decode_snapshot_ack(struct bytes_reader *reader, struct mess
     if (message->body.snapshot_ack.received < message->body.snapshot_ack.durable) {
         reader->failed = true;
     }
+    message->body.snapshot_ack.heard_ms = bytes_read_u64(reader);
+    message->body.snapshot_ack.complete = message_read_range(reader, 0, 1);
     message->body.snapshot_ack.refusals_first = bytes_read_u64(reader);
     uint32_t count = bytes_read_u32(reader);
     message->body.snapshot_ack.refusals_len = count;
@@ -510,12 +582,78 @@ static void message_decode_snapshot_ack(struct bytes_reader *reader, struct mess
     }
 }
 
+/* Digests are of equal parts: a power of two of them, of a range that can be cut so. */
+static bool message_parts_fit(uint64_t low, uint64_t high, uint32_t parts)
+{
+    uint64_t last = high - low; /* one less than the size of the range */
+    bool is_power = parts != 0 && (parts & (parts - 1)) == 0;
+    return is_power && parts <= FETCH_PARTS_MAX && (last & (last + 1)) == 0 && (low & last) == 0 &&
+           last >= parts - 1;
+}
+
+static void message_decode_fetch(struct bytes_reader *reader, struct message *message)
+{
+    message->body.fetch.request = bytes_read_u64(reader);
+    message->body.fetch.min_index = bytes_read_u64(reader);
+    message->body.fetch.base = bytes_read_u64(reader);
+    uint64_t low = message->body.fetch.low = bytes_read_u64(reader);
+    uint64_t high = message->body.fetch.high = bytes_read_u64(reader);
+    uint32_t parts = message->body.fetch.parts = bytes_read_u32(reader);
+    if (low > high || (parts != 0 && !message_parts_fit(low, high, parts))) {
+        reader->failed = true;
+    }
+}
+
+static void message_decode_fetched(struct bytes_reader *reader, struct message *message)
+{
+    message->body.fetched.request = bytes_read_u64(reader);
+    message->body.fetched.as_of = message_read_position(reader);
+    message->body.fetched.low = bytes_read_u64(reader);
+    message->body.fetched.high = bytes_read_u64(reader);
+    uint32_t digests_len = bytes_read_u32(reader);
+    if (digests_len > FETCH_PARTS_MAX || message->body.fetched.low > message->body.fetched.high) {
+        reader->failed = true;
+        return;
+    }
+    message->body.fetched.digests_len = digests_len;
+    message->body.fetched.digests.len = 8ull * digests_len;
+    message->body.fetched.digests.at = bytes_read(reader, 8ull * digests_len);
+    message->body.fetched.count = bytes_read_u32(reader);
+    message->body.fetched.records = message_read_records(reader, message->body.fetched.count, true);
+}
+
+static void message_decode_catch_up(struct bytes_reader *reader, struct message *message)
+{
+    switch (message->type) {
+    case MESSAGE_RESUME:
+        message->body.resume.session = bytes_read_u64(reader);
+        message->body.resume.committed = message_read_position(reader);
+        message->body.resume.last = message_read_position(reader);
+        message->body.resume.complete = message_read_range(reader, 0, 1);
+        if (message->body.resume.committed.index > message->body.resume.last.index) {
+            reader->failed = true;
+        }
+        break;
+    case MESSAGE_FETCH:
+        message_decode_fetch(reader, message);
+        break;
+    case MESSAGE_FETCHED:
+        message_decode_fetched(reader, message);
+        break;
+    default:
+        reader->failed = true;
+        break;
+    }
+}
+
 static void message_decode_operation(struct bytes_reader *reader, struct message *message)
 {
     static const struct bytes_view none = {NULL, 0};
     message->body.operation.request = bytes_read_u64(reader);
     message->body.operation.deadline_ms = bytes_read_u32(reader);
-    message->body.operation.min_index = message->type == MESSAGE_GET ? bytes_read_u64(reader) : 0;
+    bool is_get = message->type == MESSAGE_GET;
+    message->body.operation.at_primary = is_get ? message_read_range(reader, 0, 1) : 0;
+    message->body.operation.min_index = is_get ? bytes_read_u64(reader) : 0;
     message->body.operation.key = bytes_read_view(reader);
     message->body.operation.value =
         message->type == MESSAGE_INSERT ? bytes_read_view(reader) : none;
@@ -532,6 +670,8 @@ static void message_decode_request(struct bytes_reader *reader, struct message *
     case MESSAGE_SCAN:
         message->body.scan.request = bytes_read_u64(reader);
         message->body.scan.deadline_ms = bytes_read_u32(reader);
+        message->body.scan.at_primary = message_read_range(reader, 0, 1);
+        message->body.scan.min_index = bytes_read_u64(reader);
         message->body.scan.cursor = bytes_read_u64(reader);
         message->body.scan.limit = bytes_read_u32(reader);
         message->body.scan.prefix = bytes_read_view(reader);
@@ -539,6 +679,11 @@ static void message_decode_request(struct bytes_reader *reader, struct message *
     case MESSAGE_STATUS:
     case MESSAGE_LOCATE:
         message->body.request.request = bytes_read_u64(reader);
+        break;
+    case MESSAGE_PROMOTE:
+        message->body.promote.request = bytes_read_u64(reader);
+        message->body.promote.force = message_read_range(reader, 0, 1);
+        message->body.promote.name = message_read_name(reader);
         break;
     default:
         reader->failed = true;
@@ -639,7 +784,8 @@ static bool message_sender_valid(const struct message *message)
 {
     bool from_node = message->type == MESSAGE_JOIN || message->type == MESSAGE_HEARTBEAT ||
                      message->type == MESSAGE_CAUGHT_UP || message->type == MESSAGE_SUSPECT ||
-                     message->type == MESSAGE_SNAPSHOT || message->type == MESSAGE_SNAPSHOT_ACK;
+                     message->type == MESSAGE_HANDOVER ||
+                     (message->type >= MESSAGE_SNAPSHOT && message->type < MESSAGE_INSERT);
     return message->sender != 0 || !from_node;
 }
 
@@ -664,6 +810,8 @@ int32_t message_decode(const void *bytes, size_t len, struct message *ret_messag
         message_decode_snapshot_ack(&reader, ret_message);
     } else if (ret_message->type < MESSAGE_SNAPSHOT) {
         message_decode_membership(&reader, ret_message);
+    } else if (ret_message->type < MESSAGE_INSERT) {
+        message_decode_catch_up(&reader, ret_message);
     } else if (ret_message->type < MESSAGE_OPERATION_ACK) {
         message_decode_request(&reader, ret_message);
     } else {

@@ -13,7 +13,7 @@
 
 #include <kvnode/persist.h>
 
-#define MESSAGE_VERSION      1u
+#define MESSAGE_VERSION      2u
 #define MESSAGE_HEADER_BYTES 28u
 
 enum message_type {
@@ -26,17 +26,24 @@ enum message_type {
     MESSAGE_LEAVE = 6,     /* a replica or kvctl to the arbiter; the arbiter to a replica */
     MESSAGE_HEARTBEAT = 7, /* replica to arbiter */
     MESSAGE_CAUGHT_UP = 8, /* primary to arbiter: this candidate may count */
-    MESSAGE_SUSPECT = 9,   /* primary to arbiter: take this member out */
+    MESSAGE_SUSPECT = 9,   /* primary to arbiter: take this member out; arbiter to primary: let go
+                              of it, and say so */
+    MESSAGE_HANDOVER = 10, /* arbiter to primary: make ready to give way to this member; primary to
+                              arbiter: all is committed, make it primary */
     /* replication: primary and secondary */
     MESSAGE_SNAPSHOT = 16,
     MESSAGE_SNAPSHOT_ACK = 17,
+    MESSAGE_RESUME = 18, /* member to primary, before its session begins: how far it is */
+    MESSAGE_FETCH = 19, /* joiner to any replica that serves reads: digests or content of a range */
+    MESSAGE_FETCHED = 20, /* the answer */
     /* clients: requests */
     MESSAGE_INSERT = 32,
     MESSAGE_REMOVE = 33,
     MESSAGE_GET = 34,
     MESSAGE_SCAN = 35,
-    MESSAGE_STATUS = 36, /* to a replica */
-    MESSAGE_LOCATE = 37, /* to an arbiter: which view? */
+    MESSAGE_STATUS = 36,  /* to a replica */
+    MESSAGE_LOCATE = 37,  /* to an arbiter or a replica: which view? */
+    MESSAGE_PROMOTE = 38, /* to an arbiter: make this node the primary */
     /* clients: answers */
     MESSAGE_OPERATION_ACK = 48,
     MESSAGE_OPERATION_FAILED = 49,
@@ -51,12 +58,19 @@ enum message_type {
 
 /* kind of a Snapshot */
 enum snapshot_kind {
-    SNAPSHOT_BEGIN = 1,   /* the session starts: the log goes on after as_of, a transfer follows */
+    SNAPSHOT_BEGIN = 1,   /* the session starts: the log goes on after as_of */
     SNAPSHOT_RECORDS = 2, /* the next records of the log */
-    SNAPSHOT_PIECE = 3,   /* the content of hash range [low, high] as of index as_of */
-    SNAPSHOT_END = 4,     /* all ranges were sent; the content is complete from as_of on */
-    SNAPSHOT_COMMIT = 5,  /* outside the numbering: only `committed`, no answer wanted */
-    SNAPSHOT_PROBE = 6,   /* outside the numbering: answer at once with what you have */
+    SNAPSHOT_COMMIT = 3,  /* outside the numbering: only `committed`, no answer wanted */
+    SNAPSHOT_PROBE = 4,   /* outside the numbering: answer at once with what you have */
+};
+
+/* how a session begins: tail of a BEGIN */
+enum snapshot_tail {
+    TAIL_NONE = 0, /* the receiver has to fetch the content */
+    TAIL_FOLLOWS =
+        1, /* what it has is right up to as_of, and what it has beyond is not of this log */
+    TAIL_COMPARE = 2, /* the same, and it has to compare its content: the primary's is from its
+                         store, which may have refused what others have */
 };
 
 /* reason of an OperationRejected or a JoinRejected */
@@ -76,8 +90,10 @@ enum reject_reason {
     REJECT_DATA_LOST = 13,     /* the primary came back with an empty or incomplete store */
     REJECT_NEWER_DATA = 14,    /* the node's data is of a later view than the arbiter's */
     REJECT_STORE = 15,         /* the primary's store has taken nothing for operation_timeout */
+    REJECT_COPY = 16,          /* the data folder is a copy of one that is, or was later, in use */
+    REJECT_PRIMARY_THERE = 17, /* nothing is forced while the primary is there */
 };
-#define REJECT_LAST REJECT_STORE /* decoding refuses what is above */
+#define REJECT_LAST REJECT_PRIMARY_THERE /* decoding refuses what is above */
 
 /* reason of an OperationFailed */
 enum fail_reason {
@@ -120,7 +136,9 @@ struct message {
     union {
         struct {
             uint64_t incarnation;
-            struct kv_position durable; /* of the joiner's store */
+            uint64_t starts;            /* of processes with this data folder, this one included */
+            uint8_t ack;                /* enum ack_mode of its configuration */
+            struct kv_position durable; /* of the joiner's store; (0, 0): empty or incomplete */
             struct bytes_view name;
             uint32_t uris_len; /* 1 to URIS_MAX */
             struct bytes_view uris[URIS_MAX];
@@ -140,14 +158,18 @@ struct message {
         } replicas;
         struct {
             uint64_t request; /* answered by an OperationAck or OperationRejected; 0: no answer */
+            uint64_t incarnation; /* of the replica that says it of itself; else 0 */
             struct bytes_view name;
         } leave;
         struct {
             uint64_t incarnation;
+            struct kv_position last; /* of its log */
             uint64_t durable_index;
             uint64_t committed_index;
+            uint8_t asks; /* 1: it has heard nothing from the primary for replica_timeout, and takes
+                             nothing from it any more in this view */
         } heartbeat;
-        struct { /* CAUGHT_UP, SUSPECT */
+        struct { /* CAUGHT_UP, SUSPECT, HANDOVER */
             uint64_t node;
             uint64_t joined;
         } member;
@@ -156,17 +178,22 @@ struct message {
             uint64_t seq;       /* from 0 in each session; 0 for COMMIT and PROBE */
             uint64_t committed; /* readers may see the state at this index; here */
             uint64_t refusals;  /* how many of the session's refusals the primary has dealt with */
+            uint64_t sent_ms;   /* the primary's clock: comes back in the acknowledgement */
             uint8_t kind;       /* enum snapshot_kind */
-            struct kv_position as_of;
-            uint64_t low; /* PIECE only, else 0 */
-            uint64_t high;
-            uint32_t count;            /* records */
+            uint8_t tail;       /* BEGIN: enum snapshot_tail; else 0 */
+            struct kv_position as_of; /* BEGIN */
+            uint64_t base;  /* BEGIN with tail 0: what the receiver has of pairs up to this index is
+                               right; UINT64_MAX: not known; else 0 */
+            uint64_t last;  /* BEGIN: of the primary's log; else 0 */
+            uint32_t count; /* records */
             struct bytes_view records; /* to the message's end; record.h */
         } snapshot;
         struct {
             uint64_t session;
             uint64_t received; /* every seq below is received */
             uint64_t durable;  /* every seq below is in this node's store; <= received */
+            uint64_t heard_ms; /* the highest sent_ms of this session */
+            uint8_t complete;  /* 1: its content is all there, in its store too */
             /* What the store refused for good: numbered from 0 in each session, told until the
              * primary has dealt with it. Whatever was refused of a seq below durable is in here or
              * dealt with. */
@@ -174,9 +201,41 @@ struct message {
             uint32_t refusals_len;      /* at most ACK_REFUSALS_MAX */
             struct bytes_view refusals; /* to the message's end; message_read_refusal() */
         } snapshot_ack;
+        struct {
+            uint64_t session;
+            struct kv_position committed; /* up to here its content is fixed: it cannot go back
+                                             behind it; what follows is in its log */
+            struct kv_position last;      /* of its log; not before committed */
+            uint8_t complete;             /* 0: the content is a mixture, whatever the positions */
+        } resume;
+        struct {
+            uint64_t request;   /* the joiner's own number of it */
+            uint64_t min_index; /* answer from a state at or after this index */
+            uint64_t base; /* digests: give the pairs of a higher index too; UINT64_MAX: none */
+            uint64_t low;  /* hash range; low <= high */
+            uint64_t high;
+            uint32_t
+                parts; /* 0: content; else a power of two up to FETCH_PARTS_MAX: so many digests
+                          of equal parts of the range, whose size is a power of two (2^64
+                          included) not below parts, and which begins at a multiple of it */
+        } fetch;
+        struct {
+            uint64_t request;
+            struct kv_position as_of; /* the committed state that it shows */
+            uint64_t low;
+            uint64_t high;        /* what is covered; whole parts; may end before what was asked */
+            uint32_t digests_len; /* 0: content */
+            struct bytes_view digests; /* 8 bytes each, as numbers are: store_range_digest() */
+            uint32_t count;
+            struct bytes_view
+                records; /* content: all pairs of the range, ascending by hash; digests:
+                            its pairs of an index above base, in any order, or none
+                            where those of the first part alone are too many */
+        } fetched;
         struct { /* INSERT, REMOVE (value unused), GET (value unused) */
             uint64_t request;
             uint32_t deadline_ms; /* from receipt; 0: the node's operation_timeout */
+            uint8_t at_primary;   /* GET: 1: only the primary may answer; else 0 */
             uint64_t min_index;   /* GET: answer from a state at or after this index; else 0 */
             struct bytes_view key;
             struct bytes_view value;
@@ -184,13 +243,22 @@ struct message {
         struct {
             uint64_t request;
             uint32_t deadline_ms;
-            uint64_t cursor; /* 0 to begin; then `next` of the answer before */
-            uint32_t limit;  /* items at most; 0: as many as fit */
+            uint8_t at_primary; /* as for GET */
+            uint64_t min_index; /* likewise */
+            uint64_t cursor;    /* 0 to begin; then `next` of the answer before */
+            uint32_t limit;     /* items at most; 0: as many as fit */
             struct bytes_view prefix;
         } scan;
         struct { /* STATUS, LOCATE */
             uint64_t request;
         } request;
+        struct {
+            uint64_t request; /* answered by an OperationAck when it is, an OperationFailed when it
+                                 is not within some seconds, an OperationRejected */
+            uint8_t force;    /* 0: hand over, nothing is lost; 1: the primary is gone, and what the
+                                 node lacks may be lost */
+            struct bytes_view name;
+        } promote;
         struct {
             uint64_t request;
             struct kv_position position; /* of the update; (0, 0) for other acknowledgements */

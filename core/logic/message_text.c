@@ -11,14 +11,19 @@ static const char *const message_type_names[256] = {
     [MESSAGE_HEARTBEAT] = "Heartbeat",
     [MESSAGE_CAUGHT_UP] = "CaughtUp",
     [MESSAGE_SUSPECT] = "Suspect",
+    [MESSAGE_HANDOVER] = "Handover",
     [MESSAGE_SNAPSHOT] = "Snapshot",
     [MESSAGE_SNAPSHOT_ACK] = "SnapshotAck",
+    [MESSAGE_RESUME] = "Resume",
+    [MESSAGE_FETCH] = "Fetch",
+    [MESSAGE_FETCHED] = "Fetched",
     [MESSAGE_INSERT] = "Insert",
     [MESSAGE_REMOVE] = "Remove",
     [MESSAGE_GET] = "Get",
     [MESSAGE_SCAN] = "Scan",
     [MESSAGE_STATUS] = "Status",
     [MESSAGE_LOCATE] = "Locate",
+    [MESSAGE_PROMOTE] = "Promote",
     [MESSAGE_OPERATION_ACK] = "OperationAck",
     [MESSAGE_OPERATION_FAILED] = "OperationFailed",
     [MESSAGE_OPERATION_REJECTED] = "OperationRejected",
@@ -61,13 +66,17 @@ const char *message_reject_text(uint8_t reason)
     case REJECT_WRONG_CLUSTER:
         return "the data folder belongs to another cluster";
     case REJECT_IS_PRIMARY:
-        return "the primary cannot leave; it can only be stopped";
+        return "the primary is the only node in sync: nobody can take its place";
     case REJECT_DATA_LOST:
         return "the primary's store is empty or incomplete";
     case REJECT_NEWER_DATA:
         return "the node's data is newer than the arbiter's view";
     case REJECT_STORE:
         return "the primary's store takes no updates at the moment";
+    case REJECT_COPY:
+        return "the data folder is a copy of one that is, or was later, in use";
+    case REJECT_PRIMARY_THERE:
+        return "the primary is there: hand over instead";
     default:
         return "unknown reason";
     }

@@ -4,6 +4,7 @@
 #include "base/check.h"
 #include "logic/arbiter.h"
 #include "logic/bug.h"
+#include "logic/members.h"
 #include "logic/membership.h"
 #include "logic/primary.h"
 #include "logic/record.h"
@@ -18,6 +19,7 @@ struct node {
     struct arbiter *arbiter; /* NULL: not this role */
     struct replica *replica; /* NULL: not this role */
     uint64_t before_ms;      /* time of the event before */
+    uint64_t told_view_ms;   /* when a sender of an older view was last told of the present one */
 };
 
 /* --- life --- */
@@ -101,11 +103,30 @@ void node_destroy(struct node *node)
 
 /* --- messages --- */
 
+static void node_send_view(struct node *node, uint64_t link)
+{
+    if (node->replica != NULL && node->replica->view.number > 0) {
+        requests_answer_locate(&node->context, &node->replica->view, link, 0);
+    }
+}
+
+/* A primary that does not know yet that it is none any more, since the arbiter does not reach it,
+ * say: it is told, now and then. */
+static void node_tell_view(struct node *node, uint64_t link, const struct message *message)
+{
+    uint64_t since_ms = node->context.now_ms - node->told_view_ms;
+    if (message->type == MESSAGE_SNAPSHOT && since_ms >= node->config.retransmit_ms) {
+        node->told_view_ms = node->context.now_ms;
+        node_send_view(node, link);
+    }
+}
+
 /* Rule 3: between primary and secondary only messages of this very view count. */
-static bool node_view_fits(struct node *node, const struct message *message)
+static bool node_view_fits(struct node *node, uint64_t link, const struct message *message)
 {
     if (message->view < node->replica->view.number && !BUG(stale_view)) {
         context_count(&node->context, COUNTER_messages_old_view);
+        node_tell_view(node, link, message);
         return false;
     }
     if (message->view > node->replica->view.number) {
@@ -131,22 +152,31 @@ static void node_on_replica_message(struct node *node, uint64_t link, const stru
     }
     switch (message->type) {
     case MESSAGE_SNAPSHOT:
-        if (node_view_fits(node, message)) {
+        if (node_view_fits(node, link, message)) {
             secondary_on_snapshot(replica, link, message);
         }
         break;
     case MESSAGE_SNAPSHOT_ACK:
+    case MESSAGE_RESUME:
         if (replica->role != ROLE_PRIMARY) {
             context_count(&node->context, COUNTER_messages_unexpected);
-        } else if (node_view_fits(node, message)) {
+        } else if (!node_view_fits(node, link, message)) {
+            break;
+        } else if (message->type == MESSAGE_RESUME) {
+            members_on_resume(replica, link, message);
+        } else {
             primary_on_ack(replica, link, message);
         }
+        break;
+    case MESSAGE_FETCHED:
+        secondary_on_fetched(replica, message, event->as.message.bytes, event->as.message.len);
         break;
     case MESSAGE_JOINED_PRIMARY:
     case MESSAGE_JOINED_SECONDARY:
     case MESSAGE_JOIN_REJECTED:
     case MESSAGE_REPLICAS:
-        membership_on_message(replica, message);
+    case MESSAGE_LOCATED: /* of somebody who saw that this node's view is old */
+        membership_on_message(replica, link, message);
         break;
     default:
         context_count(&node->context, COUNTER_messages_unexpected);
@@ -154,10 +184,14 @@ static void node_on_replica_message(struct node *node, uint64_t link, const stru
     }
 }
 
-/* A Leave on the link to the arbiter is meant for this replica; any other, for the arbiter. */
-static bool node_is_from_arbiter(const struct node *node, uint64_t link)
+/* Some messages go both ways between a replica and the arbiter: those on this replica's link to the
+ * arbiter are meant for it, any other for the arbiter here. */
+static bool node_is_from_arbiter(const struct node *node, uint64_t link,
+                                 const struct message *message)
 {
-    return node->replica != NULL && link == node->replica->membership.arbiter;
+    bool goes_both_ways = message->type == MESSAGE_LEAVE || message->type == MESSAGE_SUSPECT ||
+                          message->type == MESSAGE_HANDOVER;
+    return goes_both_ways && node->replica != NULL && link == node->replica->membership.arbiter;
 }
 
 /* A peer that sends what is no message is dropped; a link that this node opened is kept, since it
@@ -189,6 +223,10 @@ static void node_on_stranger(struct node *node, uint64_t link, const struct mess
     }
     context_count(&node->context, COUNTER_messages_unexpected);
     switch (message->type) {
+    case MESSAGE_JOIN:
+    case MESSAGE_HEARTBEAT: /* a node that looks for the arbiter, which may have moved */
+        node_send_view(node, link);
+        break;
     case MESSAGE_INSERT:
     case MESSAGE_REMOVE:
     case MESSAGE_GET:
@@ -207,9 +245,22 @@ static void node_on_stranger(struct node *node, uint64_t link, const struct mess
                            0);
         }
         break;
+    case MESSAGE_PROMOTE:
+        context_reject(&node->context, link, message->body.promote.request, REJECT_UNSUPPORTED, 0);
+        break;
     default:
         break;
     }
+}
+
+static void node_on_arbiter_message(struct node *node, uint64_t link, const struct message *message)
+{
+    if (message->cluster != 0 && node->context.cluster != 0 &&
+        message->cluster != node->context.cluster) {
+        context_count(&node->context, COUNTER_messages_foreign_cluster);
+        return;
+    }
+    membership_on_message(node->replica, link, message);
 }
 
 static void node_on_message(struct node *node, const struct event *event)
@@ -228,11 +279,13 @@ static void node_on_message(struct node *node, const struct event *event)
         node_drop_peer(node, link);
         return;
     }
-    if (message.type == MESSAGE_LEAVE && node_is_from_arbiter(node, link)) {
-        membership_on_message(node->replica, &message);
-    } else if (arbiter_is_for(message.type) && node->arbiter != NULL) {
+    bool is_for_replica =
+        !arbiter_is_for(message.type) || (message.type == MESSAGE_LOCATE && node->arbiter == NULL);
+    if (node_is_from_arbiter(node, link, &message)) {
+        node_on_arbiter_message(node, link, &message);
+    } else if (!is_for_replica && node->arbiter != NULL) {
         arbiter_on_message(node->arbiter, link, &message);
-    } else if (!arbiter_is_for(message.type) && node->replica != NULL) {
+    } else if (is_for_replica && node->replica != NULL) {
         node_on_replica_message(node, link, &message, event);
     } else {
         node_on_stranger(node, link, &message);
@@ -243,6 +296,9 @@ static void node_on_message(struct node *node, const struct event *event)
 
 static void node_on_start(struct node *node)
 {
+    if (node->arbiter != NULL) {
+        arbiter_start(node->arbiter);
+    }
     if (node->replica != NULL) {
         membership_init(node->replica);
     } else {
@@ -274,6 +330,9 @@ static void node_on_loaded(struct node *node, const struct event *event)
     }
     replica->loaded = true;
     replica->loaded_position = event->as.loaded.position;
+    replica->whole = replica->loaded_position.view != 0;
+    replica->secondary.durable_index = replica->loaded_position.index;
+    replica->secondary.shown_from = replica->loaded_position.index;
     replica->persister.stored = replica->loaded_position;
     log_unref(replica->log);
     replica->log = log_create(replica->loaded_position);
@@ -348,9 +407,13 @@ static void node_on_persisted(struct node *node, const struct event *event)
 
 static void node_on_link_up(struct node *node, uint64_t link)
 {
+    if (node->arbiter != NULL) {
+        arbiter_on_link_up(node->arbiter, link);
+    }
     if (node->replica != NULL) {
         membership_on_link_up(node->replica, link);
-        primary_on_link_up(node->replica, link);
+        members_on_link_up(node->replica, link);
+        catchup_on_link_up(&node->replica->secondary.catchup, &node->context, link);
     }
 }
 
@@ -376,6 +439,7 @@ static void node_on_tick(struct node *node)
     if (node->replica != NULL) {
         requests_tick(node->replica);
         primary_tick(node->replica);
+        secondary_tick(node->replica);
         membership_tick(node->replica);
     }
 }
@@ -413,7 +477,8 @@ static void node_notice_gap(struct node *node)
 {
     uint64_t gap_ms = node->context.now_ms - node->before_ms;
     if (node->replica != NULL && gap_ms > node->config.replica_timeout_ms / 2) {
-        primary_forgive(node->replica);
+        members_forgive(node->replica);
+        secondary_forgive(node->replica);
     }
     node->before_ms = node->context.now_ms;
 }
@@ -460,6 +525,10 @@ void node_step(struct node *node, const struct event *event, struct effects *eff
     case EVENT_REGISTRY_FAILED:
         arbiter_on_write_failed(node->arbiter, event->as.registry.number);
         break;
+    case EVENT_REGISTRY_CHANGED:
+        arbiter_on_registry_changed(node->arbiter, event->as.registry_changed.bytes,
+                                    event->as.registry_changed.len);
+        break;
     case EVENT_TICK:
         node_on_tick(node);
         break;
@@ -484,6 +553,7 @@ uint64_t node_wake_ms(const struct node *node)
     if (node->replica != NULL) {
         wake_ms = context_earlier(wake_ms, requests_wake_ms(node->replica));
         wake_ms = context_earlier(wake_ms, primary_wake_ms(node->replica));
+        wake_ms = context_earlier(wake_ms, secondary_wake_ms(node->replica));
         wake_ms = context_earlier(wake_ms, membership_wake_ms(node->replica));
         wake_ms = context_earlier(wake_ms, persister_wake_ms(&node->replica->persister));
     }
@@ -517,8 +587,14 @@ void node_observe(const struct node *node, struct node_state *ret_state)
     ret_state->keys = store_len(replica->store);
     ret_state->digest = store_digest(replica->store);
     ret_state->serves_reads = replica_serves_reads(replica);
+    if (replica->role == ROLE_PRIMARY && !replica->primary.settled) {
+        /* What it took over may not be committed yet: reads wait. */
+        ret_state->serves_reads = false;
+        ret_state->committed_index = primary_source(replica).committed;
+    }
     ret_state->operations_waiting = (uint32_t)replica->primary.operations.waiting;
-    ret_state->requests_waiting = replica->role_waiting.len + replica->index_waiting.len;
+    ret_state->requests_waiting =
+        replica->role_waiting.len + replica->index_waiting.len + replica->primary.reads.len;
     ret_state->log_records = log_len(replica->log);
     ret_state->log_bytes = log_bytes(replica->log);
     ret_state->replicators = replica->primary.replicators_len;

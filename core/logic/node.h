@@ -23,13 +23,18 @@ struct node_limits {
     uint32_t value_bytes;
     uint32_t inflight_ops;   /* updates that have a position and are not committed */
     uint64_t inflight_bytes; /* the same in bytes; also what a node's log may hold */
+    uint64_t log_bytes;      /* of committed records kept for members that come back */
 };
+
+#define INCARNATION_JOIN_BITS 20u
 
 struct node_config {
     bool is_arbiter;
     bool is_replica;
     uint64_t node;        /* identity of the data folder, not 0 */
-    uint64_t incarnation; /* drawn at random at each start of the process */
+    uint64_t starts;      /* of processes with this data folder, this one included; counted there */
+    uint64_t incarnation; /* drawn at random at each start of the process; the lowest
+                             INCARNATION_JOIN_BITS are 0: they count joins */
     uint64_t cluster;     /* kept in the data folder; 0: never joined one */
     const char *name;
     const char *arbiter_uri;
@@ -41,8 +46,11 @@ struct node_config {
     uint32_t retransmit_ms;
     uint32_t replica_timeout_ms;
     uint32_t join_timeout_ms; /* give up joining after this; 0: never */
+    uint32_t return_wait_ms;  /* arbiter: when all replicas were down, how long it waits for those
+                                 in sync that do not come back; at least replica_timeout_ms */
     struct node_limits limits;
     const char *persist_plugin; /* its name, for the status */
+    bool persist_shared;        /* one store for several nodes: only the primary writes */
     /* arbiter: what it made durable last (EFFECT_REGISTRY_WRITE), or NULL with len 0 */
     const void *registry;
     size_t registry_len;

@@ -20,6 +20,7 @@ struct persist_job {
     struct kv_position position; /* bytes: reached with it */
     size_t len;
     uint32_t count;
+    bool ends_batch;
 };
 
 void persister_init(struct persister *persister)
@@ -81,7 +82,7 @@ static struct persist_job *persister_job_to_extend(struct persister *persister,
     }
     struct persist_job *job = persister_job(persister, persister->jobs_len - 1);
     bool fits = job->log == log && job->last + 1 == index && job->count < persister->records_max &&
-                job->len + len <= PERSIST_BYTES_MAX;
+                job->len + len <= PERSIST_BYTES_MAX && !job->ends_batch;
     return fits ? job : NULL;
 }
 
@@ -120,6 +121,12 @@ void persister_add_bytes(struct persister *persister, uint8_t *bytes, size_t len
     persister->bytes += len;
 }
 
+void persister_end_batch(struct persister *persister)
+{
+    KV_CHECK(persister->jobs_len > persister->in_flight);
+    persister_job(persister, persister->jobs_len - 1)->ends_batch = true;
+}
+
 void persister_void_marks(struct persister *persister)
 {
     for (uint32_t i = 0; i < persister->jobs_len; i++) {
@@ -145,7 +152,7 @@ static uint32_t persister_choose(const struct persister *persister)
         slices += job->log == NULL ? 1 : PERSISTER_JOB_SLICES_MAX;
         bool fits = records <= persister->records_max && bytes <= PERSIST_BYTES_MAX &&
                     slices <= PERSISTER_SLICES_MAX;
-        if (jobs > 0 && !fits) {
+        if (jobs > 0 && (!fits || persister_job(persister, jobs - 1)->ends_batch)) {
             break;
         }
     }

@@ -56,6 +56,9 @@ void persister_add_log(struct persister *persister, struct log *log, uint64_t fi
 void persister_add_bytes(struct persister *persister, uint8_t *bytes, size_t len, uint32_t count,
                          struct kv_position position, uint64_t mark);
 
+/* The job queued last is the last one of its batch: what follows must find its position stored. */
+void persister_end_batch(struct persister *persister);
+
 /* Makes every mark of the jobs queued so far void; they are still stored, in their order. */
 void persister_void_marks(struct persister *persister);
 

@@ -4,7 +4,11 @@
 #include "base/check.h"
 #include "base/hash.h"
 #include "logic/bug.h"
+#include "logic/handover.h"
+#include "logic/members.h"
 #include "logic/record.h"
+#include "logic/requests.h"
+#include "logic/secondary.h"
 #include "logic/undo.h"
 
 #include <stdio.h>
@@ -68,12 +72,13 @@ static void primary_answer(struct replica *replica, uint64_t index)
 
 /* --- commit --- */
 
-static struct replicator_source primary_source(const struct replica *replica)
+/* Members are told of what is committed only when that is certain: of what a restarted node's store
+ * holds it is not, before all in sync have it. */
+struct replicator_source primary_source(const struct replica *replica)
 {
-    struct replicator_source source = {replica->log,
-                                       replica->store,
-                                       &replica->primary.stops,
-                                       {replica->committed_view, replica->committed}};
+    const struct primary *primary = &replica->primary;
+    struct replicator_source source = {replica->log, &primary->stops,
+                                       primary->known || primary->settled ? replica->committed : 0};
     return source;
 }
 
@@ -122,21 +127,37 @@ static void primary_trim(struct replica *replica)
         replica->committed < primary->durable_index ? replica->committed : primary->durable_index;
     for (uint32_t i = 0; i < primary->replicators_len; i++) {
         const struct replicator *replicator = primary->replicators[i];
-        if (replicator->abandoned) {
+        if (replicator->abandoned || (!replicator->begun && !replicator->counted)) {
             continue;
         }
         index = replicator->durable_index < index ? replicator->durable_index : index;
     }
-    log_trim(replica->log, index);
+    log_trim(replica->log, index, replica->context->config->limits.log_bytes);
     index_set_trim(&replica->primary.voids, index);
     index_set_trim(&replica->primary.stops, index);
 }
 
+/* All that this node took over is in the store of everybody in sync: reads may show it. */
+static void primary_settle(struct replica *replica)
+{
+    struct primary *primary = &replica->primary;
+    primary->settled = true;
+    primary->commit_moved = true;
+    effects_note(replica->context->effects, NOTE_INFO, "settled index=%llu",
+                 (unsigned long long)primary->inherited);
+    requests_take_confirmed(replica);
+}
+
 static void primary_try_commit(struct replica *replica)
 {
-    uint64_t index = index_set_floor(&replica->primary.stops, primary_commit_index(replica));
+    uint64_t vouched = primary_commit_index(replica);
+    uint64_t inherited = replica->primary.inherited;
     bool enough = view_in_sync_len(&replica->view) >= replica->context->config->min_in_sync;
-    if (index > replica->committed && enough) {
+    /* What was taken over may have been acknowledged before, and nobody waits for it: it is
+     * committed also while too few are in sync. */
+    uint64_t index = index_set_floor(&replica->primary.stops,
+                                     enough || vouched < inherited ? vouched : inherited);
+    if (index > replica->committed) {
         for (uint64_t next = replica->committed + 1; next <= index; next++) {
             primary_answer(replica, next);
         }
@@ -145,179 +166,24 @@ static void primary_try_commit(struct replica *replica)
         if (!index_set_reaches(&replica->primary.stops, index)) {
             replica->primary.barrier_ms = 0;
         }
+        handover_drive(replica);
+    }
+    if (!replica->primary.settled && index >= replica->primary.inherited &&
+        replica->committed >= replica->primary.inherited) {
+        primary_settle(replica);
     }
     primary_trim(replica);
 }
 
-/* --- members --- */
-
-static struct replicator *primary_find(const struct primary *primary, uint64_t node)
-{
-    for (uint32_t i = 0; i < primary->replicators_len; i++) {
-        if (primary->replicators[i]->node == node) {
-            return primary->replicators[i];
-        }
-    }
-    return NULL;
-}
-
-static void primary_add_replicator(struct replica *replica, const struct member *member)
-{
-    struct primary *primary = &replica->primary;
-    KV_CHECK(primary->replicators_len < MEMBERS_MAX);
-    struct replicator *replicator = alloc_bytes(sizeof(*replicator));
-    replicator_init(replicator, replica->context, member->node, member->joined,
-                    routes_open_link(&primary->routes, replica->context, member),
-                    primary_source(replica).committed);
-    primary->replicators[primary->replicators_len++] = replicator;
-}
-
-static void primary_drop_replicator(struct replica *replica, uint32_t place)
-{
-    struct primary *primary = &replica->primary;
-    replicator_close(primary->replicators[place], replica->context);
-    alloc_free(primary->replicators[place]);
-    primary->replicators[place] = primary->replicators[--primary->replicators_len];
-}
-
-static void primary_send_view(struct replica *replica, const struct replicator *replicator)
-{
-    struct message message = context_message(replica->context, MESSAGE_REPLICAS);
-    message.body.replicas.view = context_encode_view(replica->context, &replica->view);
-    context_send(replica->context, replicator->link, &message);
-}
-
-static void primary_send_all(struct replica *replica, struct replicator *replicator)
-{
-    if (replicator->abandoned) {
-        return;
-    }
-    struct replicator_source source = primary_source(replica);
-    primary_send_view(replica, replicator);
-    replicator_resend(replicator, replica->context, &source);
-}
-
-/* The mistake of BUG(waive_stayers). */
-static void primary_waive_all(struct replica *replica)
-{
-    for (uint32_t i = 0; i < replica->primary.replicators_len; i++) {
-        replica->primary.replicators[i]->durable_index = log_last_index(replica->log);
-    }
-}
+/* --- life --- */
 
 void primary_on_view(struct replica *replica)
 {
-    struct primary *primary = &replica->primary;
-    for (uint32_t i = 0; i < primary->replicators_len;) {
-        const struct replicator *replicator = primary->replicators[i];
-        const struct member *member = view_find(&replica->view, replicator->node);
-        if (member == NULL || member->joined != replicator->session) {
-            routes_on_session_end(&primary->routes, replicator);
-            primary_drop_replicator(replica, i);
-            if (BUG(waive_stayers)) {
-                primary_waive_all(replica);
-            }
-        } else {
-            i++;
-        }
-    }
-    for (uint32_t i = 0; i < replica->view.members_len; i++) {
-        const struct member *member = &replica->view.members[i];
-        if (member->node == replica->context->config->node) {
-            continue;
-        }
-        struct replicator *replicator = primary_find(primary, member->node);
-        if (replicator == NULL) {
-            primary_add_replicator(replica, member);
-            continue;
-        }
-        replicator->in_sync = member->state == MEMBER_IN_SYNC;
-        replicator->counted = replicator->counted || replicator->in_sync;
-        /* What it ignored because the view was over, or not known there yet, comes again. */
-        primary_send_all(replica, replicator);
-    }
+    members_on_view(replica);
+    handover_on_view(replica);
     primary_try_commit(replica);
+    requests_take_confirmed(replica);
 }
-
-/* Tells the arbiter, and again every retransmit_ms until a view shows that it knows. */
-static void primary_report(struct replica *replica, struct replicator *replicator, uint8_t type)
-{
-    struct context *context = replica->context;
-    if (replicator->reported_ms != 0 &&
-        context->now_ms - replicator->reported_ms < context->config->retransmit_ms) {
-        return;
-    }
-    replicator->reported_ms = context->now_ms;
-    struct message message = context_message(context, type);
-    message.body.member.node = replicator->node;
-    message.body.member.joined = replicator->session;
-    context_send(context, replica->membership.arbiter, &message);
-}
-
-static void primary_suspect(struct replica *replica, struct replicator *replicator)
-{
-    struct context *context = replica->context;
-    if (!replicator->suspected) {
-        const struct member *member = view_find(&replica->view, replicator->node);
-        effects_note(context->effects, NOTE_WARN, "member-suspected name=%s reason=%s",
-                     member == NULL ? "?" : member->name,
-                     replicator->abandoned ? "too-far-behind"
-                     : replicator->refuses ? "its-store-refuses-what-is-committed"
-                                           : "silent");
-        context_count(context, COUNTER_members_suspected);
-        replicator->suspected = true;
-        replicator->reported_ms = 0;
-    }
-    primary_report(replica, replicator, MESSAGE_SUSPECT);
-}
-
-/* A candidate that has caught up counts from now on, before anybody is told that it is in sync: so
- * each update acknowledged from here on is in its store, whichever view the arbiter makes next. */
-static void primary_promote(struct replica *replica, struct replicator *replicator)
-{
-    if (!replicator->counted && !replicator_is_close(replicator, replica->log)) {
-        return;
-    }
-    if (!replicator->counted && !BUG(commit_without_candidate)) {
-        replicator->counted = true;
-        replicator->counted_from = replica->committed;
-    }
-    bool has_all = replicator->durable_index >= replicator->counted_from;
-    if ((has_all && replica->primary.marked) || BUG(commit_without_candidate)) {
-        primary_report(replica, replicator, MESSAGE_CAUGHT_UP);
-    }
-}
-
-/* A candidate on whose account alone the log is kept so far back that it takes half of its limit:
- * writers must not pay for it. What is not committed yet is the writers' own. */
-static bool primary_is_burden(const struct replica *replica, const struct replicator *replicator)
-{
-    uint64_t burden_max = replica->context->config->limits.inflight_bytes / 2;
-    if (replicator->counted || replicator->abandoned || log_bytes(replica->log) <= burden_max) {
-        return false;
-    }
-    uint64_t bytes = 0;
-    uint64_t index = replicator->durable_index + 1;
-    for (; index <= replica->committed && bytes <= burden_max; index++) {
-        bytes += log_record_bytes(replica->log, index);
-    }
-    return bytes > burden_max;
-}
-
-static void primary_check_member(struct replica *replica, struct replicator *replicator)
-{
-    if (primary_is_burden(replica, replicator)) {
-        replicator->abandoned = true;
-    }
-    if (replicator->abandoned || replicator->refuses ||
-        replicator_is_silent(replicator, replica->context)) {
-        primary_suspect(replica, replicator);
-    } else if (!replicator->in_sync) {
-        primary_promote(replica, replicator);
-    }
-}
-
-/* --- life --- */
 
 /* Hands to the persister what the log has taken since the last time. */
 static void primary_queue(struct replica *replica)
@@ -331,22 +197,67 @@ static void primary_queue(struct replica *replica)
     }
 }
 
+/* The records that this node took over and that are not committed yet become its own: nobody waits
+ * for an answer, and what its store refuses of them is undone. */
+static void primary_adopt_tail(struct replica *replica)
+{
+    struct operations *operations = &replica->primary.operations;
+    const struct refusals *refusals = &replica->secondary.refusals;
+    uint64_t last = log_last_index(replica->log);
+    for (uint64_t index = replica->committed + 1; index <= last; index++) {
+        struct kv_record record = log_get(replica->log, index);
+        uint64_t hash = hash_bytes(record.key, record.key_len);
+        operations_add(operations, replica->committed + 1, index - 1, hash)->answered = true;
+    }
+    for (uint64_t index = replica->committed + 1; index <= last; index++) {
+        undo_adopt(replica, index);
+    }
+    for (uint32_t i = 0; i < refusals->len; i++) {
+        uint64_t index = refusals->items[i].position.index;
+        if (undo_is_possible(replica, index)) {
+            undo_refuse(replica, index, primary_text(refusals->items[i].reason));
+        }
+    }
+}
+
+/* The first primary of a cluster begins the log in its view, so that every complete store says that
+ * it is one by its position. */
+static void primary_begin_log(struct replica *replica)
+{
+    if (log_last(replica->log).view == 0) {
+        struct kv_position first = {replica->view.number, log_last_index(replica->log)};
+        log_unref(replica->log);
+        replica->log = log_create(first);
+        replica->committed_view = first.view;
+    }
+}
+
 void primary_start(struct replica *replica)
 {
     struct primary *primary = &replica->primary;
     KV_CHECK(primary->replicators_len == 0 && primary->operations.waiting == 0);
-    KV_CHECK(replica->committed == log_last_index(replica->log));
-    primary->queued_index = replica->committed;
-    primary->durable_index = replica->committed;
-    primary->commit_moved = false;
+    bool is_shared = replica->context->config->persist_shared;
+    primary->known = replica_is_shown(replica);
+    primary->loaded = replica->whole && !replica->compared;
+    primary->settled = false;
+    secondary_stop(replica);
+    primary_begin_log(replica);
+    replica->whole = true;
+    replica->compared = true;
+    primary->inherited = log_last_index(replica->log);
+    /* A store that only the primary writes has not got from this node what is not committed yet. */
+    primary->queued_index = is_shared ? replica->committed : primary->inherited;
+    primary->durable_index = is_shared || replica->secondary.durable_index < replica->committed
+                                 ? replica->committed
+                                 : replica->secondary.durable_index;
+    primary->commit_moved = true;
     replica->persister.is_primary = true;
-    /* Before anything else the store is told that it is a primary's: a primary whose store says
-     * nothing of that has lost it, and the arbiter does not take it back (arbiter_on_join()). */
-    bool is_new = replica->committed_view == 0;
-    struct kv_position reached = {is_new ? replica->view.number : replica->committed_view,
-                                  replica->committed};
-    persister_add_bytes(&replica->persister, NULL, 0, 0, reached, PRIMARY_MARK);
     replica->role = ROLE_PRIMARY;
+    primary_adopt_tail(replica);
+    /* Its store is told that it is complete, whatever it was before. */
+    persister_add_bytes(&replica->persister, NULL, 0, 0,
+                        log_position_at(replica->log, primary->queued_index), PRIMARY_MARK);
+    refusals_close(&replica->secondary.refusals);
     primary_on_view(replica);
 }
 
@@ -363,19 +274,42 @@ void primary_fail_waiting(struct replica *replica)
     }
 }
 
+/* What was void here, as a secondary tells it: the next primary may have such an update without
+ * what makes up for it. */
+static void primary_keep_refusals(struct replica *replica)
+{
+    const struct operations *operations = &replica->primary.operations;
+    for (uint64_t index = replica->committed + 1; index <= log_last_index(replica->log); index++) {
+        const struct operation *operation = operations_at(operations, index);
+        if (operation->is_void) {
+            struct kv_record record = log_get(replica->log, index);
+            refusals_add(&replica->secondary.refusals, &record, operation->reason, 0, false);
+        }
+    }
+}
+
 void primary_stop(struct replica *replica)
 {
     struct primary *primary = &replica->primary;
+    struct secondary *secondary = &replica->secondary;
     primary_queue(replica); /* the store is told of everything that the log took */
     primary_fail_waiting(replica);
-    while (primary->replicators_len > 0) {
-        primary_drop_replicator(replica, primary->replicators_len - 1);
+    requests_reject_reads(replica, REJECT_NOT_PRIMARY);
+    primary_keep_refusals(replica);
+    secondary->durable_index = primary->durable_index;
+    if (primary->settled || primary->known) {
+        secondary->announced =
+            replica->committed > secondary->announced ? replica->committed : secondary->announced;
+    } else {
+        secondary->shown_from = primary->inherited;
     }
+    members_close(replica);
     operations_close(&primary->operations, replica->committed + 1, log_last_index(replica->log));
     index_set_close(&primary->voids);
     index_set_close(&primary->stops);
     memset(primary, 0, sizeof(*primary));
     operations_init(&primary->operations);
+    waiting_init(&primary->reads);
     replica->persister.is_primary = false;
 }
 
@@ -398,8 +332,8 @@ static uint8_t primary_refusal(const struct replica *replica, const struct messa
     if (key_len > config->limits.key_bytes || value_len > config->limits.value_bytes) {
         return REJECT_TOO_LARGE;
     }
-    if (replica->membership.leaving) {
-        return REJECT_LEAVING;
+    if (replica->membership.leaving && view_in_sync_len(&replica->view) == 1) {
+        return REJECT_LEAVING; /* else it hands over, and goes on until then */
     }
     if (view_in_sync_len(&replica->view) < config->min_in_sync) {
         return REJECT_MIN_IN_SYNC;
@@ -411,7 +345,8 @@ static uint8_t primary_refusal(const struct replica *replica, const struct messa
         return REJECT_OVERLOADED;
     }
     if (inflight >= config->limits.inflight_ops ||
-        log_bytes(replica->log) + key_len + value_len > config->limits.inflight_bytes) {
+        log_bytes(replica->log) + key_len + value_len >
+            config->limits.inflight_bytes + config->limits.log_bytes) {
         return REJECT_OVERLOADED;
     }
     return 0;
@@ -515,7 +450,7 @@ static enum primary_refusals primary_take_refusals(struct replica *replica,
 
 void primary_on_ack(struct replica *replica, uint64_t link, const struct message *message)
 {
-    struct replicator *replicator = primary_find(&replica->primary, message->sender);
+    struct replicator *replicator = members_find(&replica->primary, message->sender);
     struct message partly; /* what counts of a message whose refusals have to wait */
     if (replicator == NULL || replicator->link != link || replicator->abandoned ||
         message->body.snapshot_ack.session != replicator->session ||
@@ -524,7 +459,7 @@ void primary_on_ack(struct replica *replica, uint64_t link, const struct message
         return;
     }
     if (replicator->refuses) {
-        return; /* primary_check_member() has it taken out */
+        return; /* members_check() has it taken out */
     }
     enum primary_refusals outcome = primary_take_refusals(replica, replicator, message);
     if (outcome == REFUSALS_FATAL) {
@@ -541,10 +476,12 @@ void primary_on_ack(struct replica *replica, uint64_t link, const struct message
     struct replicator_source source = primary_source(replica);
     if (replicator_on_ack(replicator, replica->context, &source, message)) {
         if (!replicator->in_sync) {
-            primary_promote(replica, replicator);
+            members_promote(replica, replicator);
         }
         primary_try_commit(replica);
+        handover_drive(replica);
     }
+    requests_take_confirmed(replica);
 }
 
 bool primary_on_refused(struct replica *replica, const struct refused *refused, uint32_t len)
@@ -572,15 +509,6 @@ void primary_on_persisted(struct replica *replica, const struct persist_done *do
     if (done->index > replica->primary.durable_index) {
         replica->primary.durable_index = done->index;
         primary_try_commit(replica);
-    }
-}
-
-void primary_on_link_up(struct replica *replica, uint64_t link)
-{
-    for (uint32_t i = 0; i < replica->primary.replicators_len; i++) {
-        if (replica->primary.replicators[i]->link == link) {
-            primary_send_all(replica, replica->primary.replicators[i]);
-        }
     }
 }
 
@@ -668,8 +596,9 @@ void primary_tick(struct replica *replica)
         if (!replicator->abandoned) {
             replicator_tick(replicator, replica->context, &source);
         }
-        primary_check_member(replica, replicator);
+        members_check(replica, replicator);
     }
+    handover_drive(replica);
 }
 
 uint64_t primary_wake_ms(const struct replica *replica)
@@ -682,14 +611,8 @@ uint64_t primary_wake_ms(const struct replica *replica)
         uint64_t since_ms = replicator->abandoned ? replicator->reported_ms : replicator->asked_ms;
         wake_ms = context_earlier(wake_ms, since_ms + replica->context->config->retransmit_ms);
     }
+    wake_ms = context_earlier(wake_ms, handover_wake_ms(replica));
     return wake_ms;
-}
-
-void primary_forgive(struct replica *replica)
-{
-    for (uint32_t i = 0; i < replica->primary.replicators_len; i++) {
-        replicator_forgive(replica->primary.replicators[i], replica->context);
-    }
 }
 
 bool primary_is_idle(const struct replica *replica)

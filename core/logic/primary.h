@@ -9,7 +9,7 @@
 
 #include "logic/replica.h"
 
-/* Becomes primary of the view in replica->view: its content is complete. */
+/* Becomes primary of the view in replica->view, with the log that it has. */
 void primary_start(struct replica *replica);
 
 /* Answers every update that waits as failed: the process is about to end. */
@@ -26,13 +26,13 @@ void primary_on_update(struct replica *replica, uint64_t link, const struct mess
                        uint64_t deadline_ms);
 
 void primary_on_ack(struct replica *replica, uint64_t link, const struct message *message);
+
 /* The own store refuses these records of the batch in flight for good; called before
  * primary_on_persisted(). False: one of them cannot be undone, the batch is
  * to be tried again. */
 bool primary_on_refused(struct replica *replica, const struct refused *refused, uint32_t len);
 
 void primary_on_persisted(struct replica *replica, const struct persist_done *done);
-void primary_on_link_up(struct replica *replica, uint64_t link);
 
 /* End of a turn: hands over what has gathered. */
 void primary_flush(struct replica *replica);
@@ -40,8 +40,8 @@ void primary_flush(struct replica *replica);
 void primary_tick(struct replica *replica);
 uint64_t primary_wake_ms(const struct replica *replica);
 
-/* This process was stopped for a while: nobody's silence counts. */
-void primary_forgive(struct replica *replica);
+/* What the members' replicators work on. */
+struct replicator_source primary_source(const struct replica *replica);
 
 /* Every update is answered and in the own store. */
 bool primary_is_idle(const struct replica *replica);

@@ -79,6 +79,40 @@ bool refusals_on_dealt(struct refusals *refusals, uint64_t dealt)
     return true;
 }
 
+/* A later record of the same key is in the log. */
+static bool refusals_are_made_up(const struct refusal *refusal, const struct log *log)
+{
+    uint64_t index = refusal->position.index + 1;
+    index = index < log_first_index(log) ? log_first_index(log) : index;
+    for (; index <= log_last_index(log); index++) {
+        struct kv_record later = log_get(log, index);
+        if (record_has_key(&later, refusal->key, refusal->key_len)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void refusals_restart(struct refusals *refusals, const struct log *log, uint64_t committed)
+{
+    uint32_t len = 0;
+    for (uint32_t i = 0; i < refusals->len; i++) {
+        struct refusal *refusal = &refusals->items[i];
+        bool is_gone = refusal->position.index > log_last_index(log);
+        refusal->is_made_up = refusal->position.index <= committed ||
+                              (!is_gone && refusals_are_made_up(refusal, log));
+        if (is_gone || (refusal->is_made_up && refusal->position.index <= committed)) {
+            refusals_free(refusal);
+            continue;
+        }
+        refusal->durable = 0;
+        refusals->items[len++] = *refusal;
+    }
+    refusals->len = len;
+    refusals->first = 0;
+    refusals->dealt = 0;
+}
+
 void refusals_trim(struct refusals *refusals, uint64_t index)
 {
     uint32_t gone = 0;

@@ -10,6 +10,7 @@
 #define LOGIC_REFUSALS_H
 
 #include "base/buffer.h"
+#include "logic/log.h"
 
 #include <kvnode/persist.h>
 #include <stdbool.h>
@@ -46,6 +47,10 @@ void refusals_on_record(struct refusals *refusals, const struct kv_record *recor
 
 /* The primary has dealt with every number below dealt. True: that is news. */
 bool refusals_on_dealt(struct refusals *refusals, uint64_t dealt);
+
+/* A new session goes on with this log: what is not in it, or made up for and not after committed,
+ * is forgotten; the rest is told again, from number 0 on. */
+void refusals_restart(struct refusals *refusals, const struct log *log, uint64_t committed);
 
 /* Forgets what is dealt with, made up for, and below index: the log holds it no more. */
 void refusals_trim(struct refusals *refusals, uint64_t index);

@@ -16,7 +16,10 @@ struct replica *replica_create(struct context *context)
     operations_init(&replica->primary.operations);
     index_set_init(&replica->primary.voids);
     index_set_init(&replica->primary.stops);
+    waiting_init(&replica->primary.reads);
     refusals_init(&replica->secondary.refusals);
+    catchup_init(&replica->secondary.catchup);
+    waiting_init(&replica->secondary.fetched);
     buffer_init(&replica->doubtful);
     persister_init(&replica->persister);
     waiting_init(&replica->role_waiting);
@@ -37,7 +40,10 @@ void replica_destroy(struct replica *replica)
                      log_last_index(replica->log));
     index_set_close(&replica->primary.voids);
     index_set_close(&replica->primary.stops);
+    waiting_close(&replica->primary.reads);
     refusals_close(&replica->secondary.refusals);
+    catchup_close(&replica->secondary.catchup);
+    waiting_close(&replica->secondary.fetched);
     buffer_close(&replica->doubtful);
     waiting_close(&replica->role_waiting);
     waiting_close(&replica->index_waiting);
@@ -70,10 +76,16 @@ void replica_commit(struct replica *replica, uint64_t index)
     replica_tell_ready(replica);
 }
 
+bool replica_is_shown(const struct replica *replica)
+{
+    return replica->whole && replica->compared &&
+           replica->secondary.announced >= replica->secondary.shown_from;
+}
+
 bool replica_serves_reads(const struct replica *replica)
 {
     return replica->role == ROLE_PRIMARY ||
-           (replica->role == ROLE_SECONDARY && replica->secondary.complete);
+           (replica->role == ROLE_SECONDARY && replica_is_shown(replica));
 }
 
 void replica_tell_ready(struct replica *replica)
@@ -89,12 +101,20 @@ uint64_t replica_durable_index(const struct replica *replica)
     switch (replica->role) {
     case ROLE_PRIMARY:
         return replica->primary.durable_index;
-    case ROLE_SECONDARY:
-    case ROLE_CANDIDATE:
-        return replica->secondary.durable_index;
     default:
-        return replica->loaded_position.index;
+        return replica->secondary.durable_index;
     }
+}
+
+uint64_t replica_known_index(const struct replica *replica)
+{
+    const struct secondary *secondary = &replica->secondary;
+    if (replica->role == ROLE_PRIMARY) {
+        return primary_source(replica).committed;
+    }
+    return secondary->announced < secondary->shown_from && secondary->announced < replica->committed
+               ? secondary->announced
+               : replica->committed;
 }
 
 uint64_t replica_deadline_ms(const struct replica *replica, uint32_t asked_ms)

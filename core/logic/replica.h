@@ -6,6 +6,7 @@
 #ifndef LOGIC_REPLICA_H
 #define LOGIC_REPLICA_H
 
+#include "logic/catchup.h"
 #include "logic/operations.h"
 #include "logic/persister.h"
 #include "logic/refusals.h"
@@ -14,10 +15,26 @@
 #include "logic/index_set.h"
 #include "logic/waiting.h"
 
+/* The place is about to be given to another node (handover.h). */
+struct handover {
+    uint64_t node; /* 0: no */
+    uint64_t joined;
+    uint64_t since_ms;
+    uint64_t told_ms; /* the arbiter was told that all is ready; 0: not yet */
+    bool told;        /* ... in this view, whatever became of it */
+};
+
 struct primary {
     struct operations operations; /* those of the log's records above the committed one */
-    struct index_set voids;       /* updates that failed for good, as far as the log is held */
-    struct index_set stops;       /* where the commit index may not stand, likewise */
+    uint64_t inherited;           /* last index of the log when this node became primary */
+    bool settled;                 /* ... and all of that is committed */
+    bool known;                   /* what was committed here then was known to be so everywhere */
+    bool loaded; /* the content was what the own store gave back: members compare theirs */
+    struct handover handover;
+    struct waiting reads; /* for a lease; their min_index is when they may be answered, in ms */
+    uint64_t lease_asked_ms;
+    struct index_set voids; /* updates that failed for good, as far as the log is held */
+    struct index_set stops; /* where the commit index may not stand, likewise */
     uint64_t
         barrier_ms; /* since when something void is not passed by the commit index; 0: nothing is */
     bool marked;    /* the own store knows that it is a primary's */
@@ -30,24 +47,40 @@ struct primary {
 };
 
 struct secondary {
-    uint64_t announced; /* highest commit index heard of in sessions that had begun; kept over
-                           sessions */
-    uint64_t session;   /* member.joined of this node in the view; 0: none */
-    bool begun;         /* BEGIN was taken */
-    bool transferring;  /* ... and END was not */
-    bool complete;      /* the content in memory is that of the commit index */
-    uint64_t expected;  /* seq of the next Snapshot to take */
-    uint64_t durable;   /* every seq below is in the own store */
-    uint64_t durable_index;
-    uint64_t complete_index;  /* as_of of END: complete once that is committed here */
-    uint64_t piece_as_of;     /* of the newest piece: the log is held after it */
-    uint64_t link;            /* the primary's last one */
-    bool ack_wanted;          /* at the end of this turn */
-    struct refusals refusals; /* of this session */
+    /* kept over sessions */
+    uint64_t announced;     /* highest commit index heard of in sessions that had begun */
+    uint64_t shown_from;    /* the content may show what is not committed until that is announced */
+    uint64_t durable_index; /* of the log, in the own store */
+    struct refusals refusals;
+    struct catchup catchup; /* what is still to be fetched */
+    struct waiting fetched; /* answers of a state that is not committed here yet */
+    /* of this session */
+    uint64_t session;     /* member.joined of this node in the view; 0: none */
+    bool begun;           /* BEGIN was taken */
+    bool told_complete;   /* the primary knows that the content is complete */
+    bool asked;           /* for another primary: nothing is taken from this one in this view */
+    uint64_t begin_index; /* of BEGIN's as_of */
+    uint64_t expected;    /* seq of the next Snapshot to take */
+    uint64_t durable;     /* every seq below is in the own store */
+    uint64_t heard_ms;    /* last word of the primary */
+    uint64_t sent_ms;     /* ... and the latest of the primary's times of sending */
+    uint64_t link;        /* the primary's last one */
+    bool ack_wanted;      /* at the end of this turn */
 };
 
 struct membership {
-    uint64_t arbiter; /* link */
+    uint64_t arbiter;              /* link */
+    uint64_t arbiter_ms;           /* last word of it, or when the link was opened */
+    char arbiter_uri[URI_MAX + 1]; /* where it leads */
+    /* where the arbiter listens, as the newest view said that was seen, a member's or not */
+    uint64_t told_view;
+    uint8_t told_uris_len;
+    char told_uris[URIS_MAX][URI_MAX + 1];
+    /* while it is silent, its other addresses, and other members, are asked in turn */
+    uint64_t probe; /* link; 0: none */
+    uint64_t probe_ms;
+    uint32_t probe_place; /* see membership_address() */
+    char probe_uri[URI_MAX + 1];
     uint64_t incarnation;
     bool started; /* joining began: the content is loaded */
     bool joined;  /* this node is in its view */
@@ -73,6 +106,9 @@ struct replica {
     bool loaded;
     struct kv_position loaded_position;
     struct store *store;
+    bool whole;    /* the content is that of `committed`, not a mixture while it is fetched */
+    bool compared; /* ... and is not merely what the store gave back, which may have refused what
+                      others have */
     struct log *log;
     uint64_t committed;      /* index up to which the log is applied to the store */
     uint64_t committed_view; /* view of the record there */
@@ -100,6 +136,9 @@ void replica_commit(struct replica *replica, uint64_t index);
 /* Applies one record to the content in memory. */
 void replica_apply(struct replica *replica, const struct kv_record *record);
 
+/* The content is complete, and all of it is known to be committed. */
+bool replica_is_shown(const struct replica *replica);
+
 /* True when reads may be answered here: all committed updates up to `committed` are in, no other.
  */
 bool replica_serves_reads(const struct replica *replica);
@@ -109,6 +148,9 @@ void replica_tell_ready(struct replica *replica);
 
 /* The index up to which the own store is complete, for the status. */
 uint64_t replica_durable_index(const struct replica *replica);
+
+/* What is known here to be committed: not, at first, what a restarted node has loaded. */
+uint64_t replica_known_index(const struct replica *replica);
 
 /* Deadline of a request on this node's clock. */
 uint64_t replica_deadline_ms(const struct replica *replica, uint32_t asked_ms);

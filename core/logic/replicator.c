@@ -3,7 +3,6 @@
 #include "base/alloc.h"
 #include "base/check.h"
 #include "logic/bug.h"
-#include "logic/transfer.h"
 
 #include <string.h>
 
@@ -21,15 +20,12 @@
 #define REPLICATOR_SLICES_MAX 8u
 
 struct window_entry {
-    uint8_t kind; /* enum snapshot_kind */
+    uint8_t kind; /* BEGIN or RECORDS */
     uint32_t count;
-    uint64_t first; /* RECORDS: first index and last index */
+    uint64_t first; /* RECORDS: first index and last index, borrowed from the log when sent */
     uint64_t last;
-    struct kv_position as_of;
-    uint64_t low; /* PIECE */
-    uint64_t high;
-    uint8_t *bytes; /* PIECE: its records; RECORDS are borrowed from the log when sent */
     size_t len;
+    struct replicator_start start; /* BEGIN */
 };
 
 static struct window_entry *replicator_entry(const struct replicator *replicator, uint64_t seq)
@@ -57,40 +53,27 @@ static struct window_entry *replicator_add(struct replicator *replicator,
 }
 
 void replicator_init(struct replicator *replicator, struct context *context, uint64_t node,
-                     uint64_t session, uint64_t link, struct kv_position committed)
+                     uint64_t session, uint64_t link, uint64_t durable_index)
 {
     memset(replicator, 0, sizeof(*replicator));
     replicator->node = node;
     replicator->session = session;
     replicator->link = link;
     replicator->window = alloc_zeroed(WINDOW_MESSAGES_MAX, sizeof(*replicator->window));
-    replicator->transferring = true;
-    replicator->next_index = committed.index + 1;
-    replicator->durable_index = committed.index;
-    replicator->received_index = committed.index;
+    replicator->durable_index = durable_index;
+    replicator->received_index = durable_index;
     replicator->heard_ms = context->now_ms;
-    struct window_entry *begin = replicator_add(replicator, context, SNAPSHOT_BEGIN);
-    begin->as_of = committed;
-    context_count(context, COUNTER_transfers_started);
 }
 
 static void replicator_drop_first(struct replicator *replicator)
 {
     struct window_entry *entry = replicator_entry(replicator, replicator->durable);
     replicator->window_bytes -= entry->len;
-    if (entry->kind == SNAPSHOT_PIECE) {
-        replicator->pieces--;
-        alloc_free(entry->bytes);
-        entry->bytes = NULL;
-    }
     replicator->durable++;
 }
 
 void replicator_close(struct replicator *replicator, struct context *context)
 {
-    while (replicator->durable < replicator->next) {
-        replicator_drop_first(replicator);
-    }
     alloc_free(replicator->window);
     replicator->window = NULL;
     if (context != NULL) {
@@ -107,50 +90,88 @@ static struct message replicator_message(const struct replicator *replicator,
                                          const struct replicator_source *source, uint64_t sent)
 {
     struct message message = context_message(context, MESSAGE_SNAPSHOT);
-    uint64_t committed = sent < source->committed.index ? sent : source->committed.index;
+    uint64_t committed = sent < source->committed ? sent : source->committed;
     message.body.snapshot.session = replicator->session;
     message.body.snapshot.kind = kind;
     message.body.snapshot.committed =
-        BUG(show_failed) ? source->committed.index : index_set_floor(source->stops, committed);
+        BUG(show_failed) ? source->committed : index_set_floor(source->stops, committed);
     message.body.snapshot.refusals = replicator->refusals;
+    message.body.snapshot.sent_ms = context->now_ms;
     return message;
+}
+
+static void replicator_send_begin(struct replicator *replicator, struct context *context,
+                                  const struct replicator_start *start,
+                                  const struct replicator_source *source)
+{
+    struct message message =
+        replicator_message(replicator, context, SNAPSHOT_BEGIN, source, start->as_of.index);
+    message.body.snapshot.as_of = start->as_of;
+    message.body.snapshot.tail = start->tail;
+    message.body.snapshot.base = start->base;
+    message.body.snapshot.last = log_last_index(source->log);
+    context_send(context, replicator->link, &message);
 }
 
 static void replicator_send(struct replicator *replicator, struct context *context, uint64_t seq,
                             const struct replicator_source *source)
 {
     const struct window_entry *entry = replicator_entry(replicator, seq);
-    bool has_records = entry->kind == SNAPSHOT_RECORDS;
+    if (entry->kind == SNAPSHOT_BEGIN) {
+        replicator_send_begin(replicator, context, &entry->start, source);
+        return;
+    }
     struct message message =
-        replicator_message(replicator, context, entry->kind, source,
-                           has_records ? entry->last : replicator->next_index - 1);
+        replicator_message(replicator, context, SNAPSHOT_RECORDS, source, entry->last);
     message.body.snapshot.seq = seq;
-    message.body.snapshot.as_of = entry->as_of;
-    message.body.snapshot.low = entry->low;
-    message.body.snapshot.high = entry->high;
     message.body.snapshot.count = entry->count;
     message.body.snapshot.records.len = entry->len;
     struct kv_slice slices[REPLICATOR_SLICES_MAX];
-    uint32_t slices_len = 0;
-    if (has_records) {
-        size_t bytes;
-        uint64_t last = log_slices(source->log, entry->first, entry->last, SIZE_MAX, slices,
-                                   REPLICATOR_SLICES_MAX, &slices_len, &bytes);
-        KV_CHECK(last == entry->last && bytes == entry->len);
-    } else if (entry->len > 0) {
-        slices[0].bytes = entry->bytes;
-        slices[0].len = entry->len;
-        slices_len = 1;
-    }
+    uint32_t slices_len;
+    size_t bytes;
+    uint64_t last = log_slices(source->log, entry->first, entry->last, SIZE_MAX, slices,
+                               REPLICATOR_SLICES_MAX, &slices_len, &bytes);
+    KV_CHECK(last == entry->last && bytes == entry->len);
     context_send_records(context, replicator->link, &message, slices, slices_len);
 }
 
+/* The member has all records of the log below next_index, or is on the way to. */
 static void replicator_send_outside(struct replicator *replicator, struct context *context,
                                     uint8_t kind, const struct replicator_source *source)
 {
-    struct message message =
-        replicator_message(replicator, context, kind, source, replicator->next_index - 1);
+    struct message message = replicator_message(replicator, context, kind, source,
+                                                replicator->begun ? replicator->next_index - 1 : 0);
     context_send(context, replicator->link, &message);
+}
+
+void replicator_begin(struct replicator *replicator, struct context *context,
+                      const struct replicator_source *source, const struct replicator_start *start)
+{
+    KV_CHECK(!replicator->begun && replicator->next == 0);
+    struct window_entry *entry = replicator_add(replicator, context, SNAPSHOT_BEGIN);
+    entry->start = *start;
+    replicator->begun = true;
+    replicator->begin_index = start->as_of.index;
+    if (!replicator->counted) { /* what it holds back of the log, until it counts */
+        replicator->durable_index = start->as_of.index;
+        replicator->received_index = start->as_of.index;
+    }
+    replicator->next_index = start->as_of.index + 1;
+    context_count(context,
+                  start->tail != TAIL_NONE ? COUNTER_tails_resumed : COUNTER_transfers_started);
+    replicator_send(replicator, context, 0, source);
+}
+
+void replicator_hear(struct replicator *replicator, const struct context *context)
+{
+    replicator->heard = true;
+    replicator->heard_ms = context->now_ms;
+}
+
+void replicator_probe(struct replicator *replicator, struct context *context,
+                      const struct replicator_source *source)
+{
+    replicator_send_outside(replicator, context, SNAPSHOT_PROBE, source);
 }
 
 static bool replicator_has_room(const struct replicator *replicator)
@@ -187,32 +208,6 @@ static void replicator_send_new_records(struct replicator *replicator, struct co
     }
 }
 
-/* The next range of the transfer, or its END when none is left. */
-static void replicator_send_new_piece(struct replicator *replicator, struct context *context,
-                                      const struct replicator_source *source)
-{
-    if (replicator->all_cut) {
-        struct window_entry *end = replicator_add(replicator, context, SNAPSHOT_END);
-        end->as_of = source->committed;
-        replicator->transferring = false;
-        replicator_account(replicator, context, end, source);
-        return;
-    }
-    struct buffer records;
-    buffer_init(&records);
-    struct window_entry *entry = replicator_add(replicator, context, SNAPSHOT_PIECE);
-    entry->as_of = source->committed;
-    entry->low = replicator->cursor;
-    entry->high =
-        transfer_cut(source->store, entry->low, SNAPSHOT_BYTES_MAX, &records, &entry->count);
-    entry->bytes = buffer_take(&records, &entry->len);
-    replicator->all_cut = entry->high == UINT64_MAX;
-    replicator->cursor = entry->high + 1;
-    replicator->pieces++;
-    context_count(context, COUNTER_transfer_pieces);
-    replicator_account(replicator, context, entry, source);
-}
-
 void replicator_pump(struct replicator *replicator, struct context *context,
                      const struct replicator_source *source)
 {
@@ -223,10 +218,6 @@ void replicator_pump(struct replicator *replicator, struct context *context,
     while (replicator->next_index <= log_last_index(source->log) &&
            replicator_has_room(replicator)) {
         replicator_send_new_records(replicator, context, source);
-    }
-    if (replicator->transferring && replicator->pieces < WINDOW_PIECES_MAX &&
-        replicator_has_room(replicator)) {
-        replicator_send_new_piece(replicator, context, source);
     }
 }
 
@@ -285,8 +276,9 @@ static void replicator_move_received(struct replicator *replicator, uint64_t rec
 {
     for (uint64_t seq = replicator->received; seq < received; seq++) {
         const struct window_entry *entry = replicator_entry(replicator, seq);
-        if (entry->kind == SNAPSHOT_RECORDS) {
-            replicator->received_index = entry->last;
+        uint64_t index = entry->kind == SNAPSHOT_RECORDS ? entry->last : replicator->begin_index;
+        if (index > replicator->received_index) {
+            replicator->received_index = index;
         }
     }
     replicator->received = received;
@@ -296,15 +288,9 @@ static void replicator_move_durable(struct replicator *replicator, uint64_t dura
 {
     while (replicator->durable < durable) {
         const struct window_entry *entry = replicator_entry(replicator, replicator->durable);
-        switch (entry->kind) {
-        case SNAPSHOT_RECORDS:
-            replicator->durable_index = entry->last;
-            break;
-        case SNAPSHOT_END:
-            replicator->transferred = true;
-            break;
-        default:
-            break;
+        uint64_t index = entry->kind == SNAPSHOT_RECORDS ? entry->last : replicator->begin_index;
+        if (index > replicator->durable_index) {
+            replicator->durable_index = index;
         }
         replicator_drop_first(replicator);
     }
@@ -320,9 +306,13 @@ bool replicator_on_ack(struct replicator *replicator, struct context *context,
         context_count(context, COUNTER_messages_unexpected);
         return false;
     }
-    replicator->heard = true;
-    replicator->heard_ms = context->now_ms;
-    bool moved = false;
+    replicator_hear(replicator, context);
+    bool moved = ack->body.snapshot_ack.complete != 0 && !replicator->complete;
+    replicator->complete = ack->body.snapshot_ack.complete != 0;
+    if (ack->body.snapshot_ack.heard_ms > replicator->echo_ms &&
+        ack->body.snapshot_ack.heard_ms <= context->now_ms) {
+        replicator->echo_ms = ack->body.snapshot_ack.heard_ms;
+    }
     if (received > replicator->received) {
         replicator_move_received(replicator, received);
         replicator->asks_first = false;
@@ -360,6 +350,6 @@ void replicator_forgive(struct replicator *replicator, const struct context *con
 
 bool replicator_is_close(const struct replicator *replicator, const struct log *log)
 {
-    return replicator->transferred &&
+    return replicator->complete &&
            log_last_index(log) - replicator->durable_index <= REPLICATOR_CLOSE_RECORDS;
 }

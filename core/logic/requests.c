@@ -3,15 +3,19 @@
 #include "base/alloc.h"
 #include "base/buffer.h"
 #include "base/check.h"
+#include "logic/handover.h"
+#include "logic/lease.h"
 #include "logic/primary.h"
 #include "logic/record.h"
+#include "logic/source.h"
 
 #include <string.h>
 
 bool requests_is_request(uint8_t type)
 {
     return type == MESSAGE_INSERT || type == MESSAGE_REMOVE || type == MESSAGE_GET ||
-           type == MESSAGE_SCAN || type == MESSAGE_STATUS;
+           type == MESSAGE_SCAN || type == MESSAGE_STATUS || type == MESSAGE_LOCATE ||
+           type == MESSAGE_FETCH;
 }
 
 static bool requests_is_update(uint8_t type)
@@ -26,7 +30,11 @@ static uint64_t requests_id(const struct message *message, uint32_t *ret_deadlin
     case MESSAGE_SCAN:
         *ret_deadline_ms = message->body.scan.deadline_ms;
         return message->body.scan.request;
+    case MESSAGE_FETCH:
+        *ret_deadline_ms = 0;
+        return message->body.fetch.request;
     case MESSAGE_STATUS:
+    case MESSAGE_LOCATE:
         *ret_deadline_ms = 0;
         return message->body.request.request;
     default:
@@ -126,10 +134,16 @@ static void requests_answer_scan(struct replica *replica, uint64_t link,
 static void requests_answer_read(struct replica *replica, uint64_t link,
                                  const struct message *message)
 {
-    if (message->type == MESSAGE_GET) {
+    switch (message->type) {
+    case MESSAGE_GET:
         requests_answer_get(replica, link, message);
-    } else {
+        break;
+    case MESSAGE_SCAN:
         requests_answer_scan(replica, link, message);
+        break;
+    default:
+        KV_CHECK(message->type == MESSAGE_FETCH);
+        source_answer(replica, link, message);
     }
 }
 
@@ -159,16 +173,40 @@ static void requests_keep(struct replica *replica, struct waiting *waiting,
     }
 }
 
+/* Only the primary may answer it; and from which index on. */
+static bool requests_is_at_primary(const struct message *message, uint64_t *ret_min_index)
+{
+    switch (message->type) {
+    case MESSAGE_GET:
+        *ret_min_index = message->body.operation.min_index;
+        return message->body.operation.at_primary != 0;
+    case MESSAGE_SCAN:
+        *ret_min_index = message->body.scan.min_index;
+        return message->body.scan.at_primary != 0;
+    default:
+        *ret_min_index = message->body.fetch.min_index;
+        return false;
+    }
+}
+
 static void requests_on_read(struct replica *replica, const struct message *message,
                              const struct requests_item *item)
 {
-    uint64_t min_index = message->type == MESSAGE_GET ? message->body.operation.min_index : 0;
-    if (!replica_serves_reads(replica)) {
+    uint64_t min_index;
+    bool at_primary = requests_is_at_primary(message, &min_index);
+    bool is_content = message->type == MESSAGE_FETCH;
+    if (at_primary && replica->role != ROLE_PRIMARY) {
+        requests_reject(replica, item, REJECT_NOT_PRIMARY);
+    } else if (!replica_serves_reads(replica)) {
         requests_reject(replica, item, REJECT_NOT_READY);
-    } else if (min_index <= replica->committed) {
-        requests_answer_read(replica, item->link, message);
-    } else {
+    } else if (min_index > replica->committed) {
         requests_keep(replica, &replica->index_waiting, item, min_index);
+    } else if (replica->role == ROLE_PRIMARY && !is_content && !lease_allows_reads(replica)) {
+        context_count(replica->context, COUNTER_reads_waited);
+        requests_keep(replica, &replica->primary.reads, item, replica->context->now_ms + 1);
+        lease_ask(replica);
+    } else {
+        requests_answer_read(replica, item->link, message);
     }
 }
 
@@ -234,12 +272,23 @@ void requests_answer_status(struct context *context, const struct replica *repli
     context_send(context, link, &answer);
 }
 
+void requests_answer_locate(struct context *context, const struct view *view, uint64_t link,
+                            uint64_t request)
+{
+    struct message answer = context_message(context, MESSAGE_LOCATED);
+    answer.body.located.request = request;
+    answer.body.located.view = context_encode_view(context, view);
+    context_send(context, link, &answer);
+}
+
 /* --- all --- */
 
 static void requests_on_update(struct replica *replica, const struct message *message,
                                const struct requests_item *item)
 {
-    if (replica->role == ROLE_PRIMARY) {
+    if (handover_holds_updates(replica)) {
+        requests_keep(replica, &replica->role_waiting, item, 0);
+    } else if (replica->role == ROLE_PRIMARY) {
         primary_on_update(replica, item->link, message, item->deadline_ms);
     } else {
         requests_reject(replica, item, REJECT_NOT_PRIMARY);
@@ -269,6 +318,8 @@ void requests_on_message(struct replica *replica, uint64_t link, const struct me
     item.deadline_ms = replica_deadline_ms(replica, asked_ms);
     if (message->type == MESSAGE_STATUS) {
         requests_answer_status(replica->context, replica, link, item.request);
+    } else if (message->type == MESSAGE_LOCATE) {
+        requests_answer_locate(replica->context, &replica->view, link, item.request);
     } else {
         requests_dispatch(replica, message, &item);
     }
@@ -295,7 +346,7 @@ static void requests_again(struct replica *replica, struct waiting_request *wait
 void requests_take_waiting(struct replica *replica)
 {
     struct waiting_request *request;
-    while (replica->role != ROLE_JOINING &&
+    while (replica->role != ROLE_JOINING && !handover_holds_updates(replica) &&
            (request = waiting_take_reached(&replica->role_waiting, 0)) != NULL) {
         requests_again(replica, request);
     }
@@ -310,15 +361,59 @@ void requests_take_reached(struct replica *replica)
     }
 }
 
+/* Its answer is the state of this moment, which lies after the read and is confirmed. */
+static void requests_answer_confirmed(struct replica *replica, struct waiting_request *waited)
+{
+    struct message message;
+    KV_CHECK(message_decode(waited->bytes, waited->len, &message) == KV_OK);
+    if (waited->deadline_ms <= replica->context->now_ms) {
+        context_reject(replica->context, waited->link, waited->request, REJECT_DEADLINE, 0);
+    } else {
+        requests_answer_read(replica, waited->link, &message);
+    }
+    alloc_free(waited);
+}
+
+void requests_take_confirmed(struct replica *replica)
+{
+    if (replica->primary.reads.len == 0) {
+        return;
+    }
+    uint64_t confirmed_ms = lease_confirmed_ms(replica);
+    struct waiting_request *request;
+    while ((request = waiting_take_reached(&replica->primary.reads, confirmed_ms)) != NULL) {
+        requests_answer_confirmed(replica, request);
+    }
+}
+
+static void requests_reject_all(struct replica *replica, struct waiting *waiting, uint8_t reason)
+{
+    struct waiting_request *request;
+    while ((request = waiting_take_reached(waiting, UINT64_MAX)) != NULL) {
+        context_reject(replica->context, request->link, request->request, reason, 0);
+        alloc_free(request);
+    }
+}
+
+void requests_reject_reads(struct replica *replica, uint8_t reason)
+{
+    requests_reject_all(replica, &replica->primary.reads, reason);
+}
+
 void requests_reject_waiting(struct replica *replica, uint8_t reason)
 {
-    struct waiting *const queues[] = {&replica->role_waiting, &replica->index_waiting};
-    for (size_t i = 0; i < sizeof(queues) / sizeof(queues[0]); i++) {
-        struct waiting_request *request;
-        while ((request = waiting_take_reached(queues[i], UINT64_MAX)) != NULL) {
-            context_reject(replica->context, request->link, request->request, reason, 0);
-            alloc_free(request);
-        }
+    requests_reject_all(replica, &replica->role_waiting, reason);
+    requests_reject_all(replica, &replica->index_waiting, reason);
+    requests_reject_all(replica, &replica->primary.reads, reason);
+}
+
+/* A joiner asks again by itself, or somebody else. */
+static void requests_reject_late(struct replica *replica, const struct waiting_request *request)
+{
+    struct message message;
+    KV_CHECK(message_decode(request->bytes, request->len, &message) == KV_OK);
+    if (message.type != MESSAGE_FETCH) {
+        context_reject(replica->context, request->link, request->request, REJECT_DEADLINE, 0);
     }
 }
 
@@ -326,7 +421,7 @@ static void requests_expire(struct replica *replica, struct waiting *waiting)
 {
     struct waiting_request *request;
     while ((request = waiting_take_expired(waiting, replica->context->now_ms)) != NULL) {
-        context_reject(replica->context, request->link, request->request, REJECT_DEADLINE, 0);
+        requests_reject_late(replica, request);
         alloc_free(request);
     }
 }
@@ -335,15 +430,19 @@ void requests_tick(struct replica *replica)
 {
     requests_expire(replica, &replica->role_waiting);
     requests_expire(replica, &replica->index_waiting);
+    requests_expire(replica, &replica->primary.reads);
 }
 
 uint64_t requests_wake_ms(const struct replica *replica)
 {
-    return context_earlier(replica->role_waiting.earliest_ms, replica->index_waiting.earliest_ms);
+    uint64_t wake_ms =
+        context_earlier(replica->role_waiting.earliest_ms, replica->index_waiting.earliest_ms);
+    return context_earlier(wake_ms, replica->primary.reads.earliest_ms);
 }
 
 void requests_on_link_down(struct replica *replica, uint64_t link)
 {
     waiting_drop_link(&replica->role_waiting, link);
     waiting_drop_link(&replica->index_waiting, link);
+    waiting_drop_link(&replica->primary.reads, link);
 }

@@ -1,5 +1,6 @@
 /*
- * What clients ask of a replica: updates (passed on to the primary's logic), reads, scans, status.
+ * What clients ask of a replica: updates (passed on to the primary's logic), reads, scans, status,
+ * the view; and what joiners ask: content.
  * A request that comes before the node has a role, or that reads from a position not reached yet,
  * waits in order; each gets exactly one answer.
  */
@@ -21,6 +22,12 @@ void requests_take_waiting(struct replica *replica);
 /* Answers the reads whose position is reached. */
 void requests_take_reached(struct replica *replica);
 
+/* Answers the reads at a primary that a lease, or words of the members, now allow. */
+void requests_take_confirmed(struct replica *replica);
+
+/* Rejects those that wait for that. */
+void requests_reject_reads(struct replica *replica, uint8_t reason);
+
 /* Rejects everything that waits. */
 void requests_reject_waiting(struct replica *replica, uint8_t reason);
 
@@ -33,6 +40,10 @@ void requests_on_link_down(struct replica *replica, uint64_t link);
 
 /* A status answer; replica NULL: this node is an arbiter only. */
 void requests_answer_status(struct context *context, const struct replica *replica, uint64_t link,
+                            uint64_t request);
+
+/* The view, as this node knows it. */
+void requests_answer_locate(struct context *context, const struct view *view, uint64_t link,
                             uint64_t request);
 
 #endif

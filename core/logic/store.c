@@ -14,7 +14,11 @@
  *
  * The digest is part of the protocol: for each pair
  *     hash_bytes_seeded(hash_bytes(key) + key_len * 0x9e3779b97f4a7c15, value)
- * and over all pairs the sum, everything modulo 2^64.
+ * and over all pairs the sum, everything modulo 2^64. So is the digest of a range: from the digest
+ * d of each pair and its position d = d + index * 0x9e3779b97f4a7c15          d = (d ^ d >> 30) *
+ * 0xbf58476d1ce4e5b9 d = d + view * 0x9e3779b97f4a7c15           d = (d ^ d >> 27) *
+ * 0x94d049bb133111eb d = d ^ d >> 31 and over all pairs of the range the sum. Each segment knows
+ * its own, so that only the segments at the ends of a range are looked into.
  */
 #include "logic/store.h"
 
@@ -63,6 +67,17 @@ static size_t store_first_place(const struct store *store, const struct store_se
     return place & ~(len - 1);
 }
 
+/* The lowest hash of the segments at a place, and the highest of one that begins there. */
+static uint64_t store_place_low(const struct store *store, size_t place)
+{
+    return store->depth == 0 ? 0 : (uint64_t)place << (64u - store->depth);
+}
+
+static uint64_t store_high_from(uint64_t low, const struct store_segment *segment)
+{
+    return low + (UINT64_MAX >> segment->depth);
+}
+
 struct store *store_create(void)
 {
     struct store *store = alloc_zeroed(1, sizeof(*store));
@@ -95,6 +110,36 @@ void store_destroy(struct store *store)
     }
     alloc_free(store->directory);
     alloc_free(store);
+}
+
+/* --- digests --- */
+
+static uint64_t store_pair_digest(const struct store_entry *entry)
+{
+    uint64_t seed = entry->hash + entry->key_len * 0x9e3779b97f4a7c15ull;
+    return hash_bytes_seeded(seed, entry->value, entry->value_len);
+}
+
+/* What a pair adds to the digest of its range. */
+static uint64_t store_placed_digest(uint64_t digest, struct kv_position position)
+{
+    digest += position.index * 0x9e3779b97f4a7c15ull;
+    digest = (digest ^ (digest >> 30)) * 0xbf58476d1ce4e5b9ull;
+    digest += position.view * 0x9e3779b97f4a7c15ull;
+    digest = (digest ^ (digest >> 27)) * 0x94d049bb133111ebull;
+    return digest ^ (digest >> 31);
+}
+
+static uint64_t store_entry_digest(const struct store_entry *entry)
+{
+    return store_placed_digest(store_pair_digest(entry), entry->position);
+}
+
+static void store_note_newest(struct store_segment *chain, uint64_t index)
+{
+    if (index > chain->newest) {
+        chain->newest = index;
+    }
 }
 
 /* --- splitting --- */
@@ -135,10 +180,12 @@ static void store_move_to_chain(struct store_segment *from, uint32_t slot,
 }
 
 /* Deals the pairs of a chain out to two others by a bit of the hash, counted from the top; both may
- * be the same. Frees the old chain. */
+ * be the same. Frees the old chain. Values are hashed for one of the two only: the other one has
+ * the rest of the digest. */
 static void store_deal(struct store_segment *chain, uint8_t bit, struct store_segment *zero,
                        struct store_segment *one)
 {
+    uint64_t digest = chain->digest;
     for (struct store_segment *from = chain; from != NULL; from = from->next) {
         for (uint32_t i = 0; i < store_segment_slots_len(from); i++) {
             if (from->slots[i] == 0) {
@@ -146,10 +193,18 @@ static void store_deal(struct store_segment *chain, uint8_t bit, struct store_se
             }
             struct store_entry entry;
             store_segment_entry(from, i, &entry);
-            uint64_t hash = hash_bytes(entry.key, entry.key_len);
-            store_move_to_chain(from, i, (hash >> (63u - bit) & 1u) == 0 ? zero : one);
+            entry.hash = hash_bytes(entry.key, entry.key_len);
+            struct store_segment *to = (entry.hash >> (63u - bit) & 1u) == 0 ? zero : one;
+            store_note_newest(to, entry.position.index);
+            if (to != one) {
+                uint64_t part = store_entry_digest(&entry);
+                to->digest += part;
+                digest -= part;
+            }
+            store_move_to_chain(from, i, to);
         }
     }
+    one->digest += digest;
     store_destroy_chain(chain);
 }
 
@@ -226,25 +281,28 @@ static void store_join(struct store *store, uint64_t hash)
 
 /* --- pairs --- */
 
-static uint64_t store_pair_digest(const struct store_entry *entry)
-{
-    uint64_t seed = entry->hash + entry->key_len * 0x9e3779b97f4a7c15ull;
-    return hash_bytes_seeded(seed, entry->value, entry->value_len);
-}
-
+/* Once the pair is in its segment. */
 static void store_count(struct store *store, const struct store_entry *entry)
 {
+    uint64_t digest = store_pair_digest(entry);
+    struct store_segment *chain = store->directory[store_place(store, entry->hash)];
     store->len++;
     store->bytes += (uint64_t)entry->key_len + entry->value_len;
-    store->digest += store_pair_digest(entry);
+    store->digest += digest;
+    chain->digest += store_placed_digest(digest, entry->position);
+    store_note_newest(chain, entry->position.index);
 }
 
+/* Before it is taken out. */
 static void store_uncount(struct store *store, const struct store_entry *entry)
 {
     KV_CHECK(store->len > 0 && store->bytes >= (uint64_t)entry->key_len + entry->value_len);
+    uint64_t digest = store_pair_digest(entry);
+    struct store_segment *chain = store->directory[store_place(store, entry->hash)];
     store->len--;
     store->bytes -= (uint64_t)entry->key_len + entry->value_len;
-    store->digest -= store_pair_digest(entry);
+    store->digest -= digest;
+    chain->digest -= store_placed_digest(digest, entry->position);
 }
 
 /* The segment and slot of a key; NULL when it is absent. */
@@ -316,15 +374,14 @@ void store_put(struct store *store, const void *key, uint32_t key_len, const voi
         store_segment_entry(segment, slot, &old);
         old.hash = entry.hash;
         store_uncount(store, &old);
-        store_count(store, &entry);
         if (store_segment_overwrite(segment, slot, &entry)) {
+            store_count(store, &entry);
             return;
         }
         store_segment_remove(segment, slot);
-    } else {
-        store_count(store, &entry);
     }
     store_add(store, &entry);
+    store_count(store, &entry);
 }
 
 bool store_remove(struct store *store, const void *key, uint32_t key_len)
@@ -373,6 +430,73 @@ uint64_t store_bytes(const struct store *store)
 uint64_t store_digest(const struct store *store)
 {
     return store->digest;
+}
+
+/* --- ranges --- */
+
+static void store_add_pairs(const struct store_segment *chain, uint64_t low, uint64_t high,
+                            uint32_t part_bits, struct store_part *parts)
+{
+    for (const struct store_segment *segment = chain; segment != NULL; segment = segment->next) {
+        for (uint32_t i = 0; i < store_segment_slots_len(segment); i++) {
+            if (segment->slots[i] == 0) {
+                continue;
+            }
+            struct store_entry entry;
+            store_segment_entry(segment, i, &entry);
+            entry.hash = hash_bytes(entry.key, entry.key_len);
+            if (entry.hash < low || entry.hash > high) {
+                continue;
+            }
+            struct store_part *part = &parts[part_bits >= 64 ? 0 : (entry.hash - low) >> part_bits];
+            part->digest += store_entry_digest(&entry);
+            part->len++;
+        }
+    }
+}
+
+/* Adds up the pairs of [low, high], of which every 2^part_bits hashes are a part. */
+static void store_add_parts(const struct store *store, uint64_t low, uint64_t high,
+                            uint32_t part_bits, struct store_part *parts)
+{
+    size_t last = store_place(store, high);
+    for (size_t place = store_place(store, low); place <= last;) {
+        const struct store_segment *chain = store->directory[place];
+        size_t len;
+        size_t first = store_first_place(store, chain, place, &len);
+        place = first + len;
+        uint64_t chain_low = store_place_low(store, first);
+        uint64_t chain_high = store_high_from(chain_low, chain);
+        uint64_t part_first = part_bits >= 64 ? 0 : (chain_low - low) >> part_bits;
+        uint64_t part_last = part_bits >= 64 ? 0 : (chain_high - low) >> part_bits;
+        if (chain_low < low || chain_high > high || part_first != part_last) {
+            store_add_pairs(chain, low, high, part_bits, parts);
+            continue;
+        }
+        parts[part_first].digest += chain->digest;
+        for (const struct store_segment *segment = chain; segment; segment = segment->next) {
+            parts[part_first].len += segment->len;
+        }
+    }
+}
+
+uint64_t store_range_digest(const struct store *store, uint64_t low, uint64_t high,
+                            uint64_t *ret_len)
+{
+    struct store_part part = {0, 0};
+    store_add_parts(store, low, high, 64, &part);
+    *ret_len = part.len;
+    return part.digest;
+}
+
+void store_part_digests(const struct store *store, uint64_t low, uint32_t part_bits,
+                        uint32_t parts_len, struct store_part *ret_parts)
+{
+    KV_CHECK(parts_len > 0 && (part_bits < 64 || (parts_len == 1 && low == 0)));
+    memset(ret_parts, 0, parts_len * sizeof(*ret_parts));
+    uint64_t high = part_bits >= 64 ? UINT64_MAX : low + ((uint64_t)parts_len << part_bits) - 1;
+    KV_CHECK(high >= low);
+    store_add_parts(store, low, high, part_bits, ret_parts);
 }
 
 /* --- scans --- */
@@ -446,4 +570,53 @@ bool store_scan(const struct store *store, uint64_t low, uint64_t high, uint64_t
     }
     alloc_free(sorter.items);
     return complete;
+}
+
+static bool store_visit_since(const struct store_segment *segment, uint64_t low, uint64_t high,
+                              uint64_t base, store_visit_fn visit, void *ctx)
+{
+    for (uint32_t i = 0; i < store_segment_slots_len(segment); i++) {
+        if (segment->slots[i] == 0) {
+            continue;
+        }
+        struct store_entry entry;
+        store_segment_entry(segment, i, &entry);
+        if (entry.position.index <= base) {
+            continue;
+        }
+        entry.hash = hash_bytes(entry.key, entry.key_len);
+        if (entry.hash >= low && entry.hash <= high && !visit(ctx, &entry)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+bool store_scan_since(const struct store *store, uint64_t low, uint64_t high, uint64_t base,
+                      store_visit_fn visit, void *ctx)
+{
+    size_t last = store_place(store, high);
+    for (size_t place = store_place(store, low); place <= last;) {
+        const struct store_segment *segment = store->directory[place];
+        size_t len;
+        place = store_first_place(store, segment, place, &len) + len;
+        if (segment->newest <= base) {
+            continue; /* that is of those behind it, too */
+        }
+        for (; segment != NULL; segment = segment->next) {
+            if (!store_visit_since(segment, low, high, base, visit, ctx)) {
+                return false;
+            }
+        }
+    }
+    return true;
+}
+
+uint64_t store_segment_high(const struct store *store, uint64_t hash)
+{
+    size_t len;
+    size_t place = store_place(store, hash);
+    const struct store_segment *segment = store->directory[place];
+    return store_high_from(store_place_low(store, store_first_place(store, segment, place, &len)),
+                           segment);
 }

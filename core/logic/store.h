@@ -51,6 +51,26 @@ uint64_t store_bytes(const struct store *store);
  * order, history and layout; 0 for an empty store. The exact formula stands in store.c. */
 uint64_t store_digest(const struct store *store);
 
+/* --- ranges --- */
+
+/* Digest and number of the pairs of one hash range. This digest tells positions apart too: it is
+ * the sum of a mix of each pair's digest and position; the exact formula stands in store.c. */
+struct store_part {
+    uint64_t digest;
+    uint64_t len;
+};
+
+uint64_t store_range_digest(const struct store *store, uint64_t low, uint64_t high,
+                            uint64_t *ret_len);
+
+/* The same for each of parts_len ranges of 2^part_bits hashes that follow each other from low on, a
+ * multiple of that size; the last one ends at UINT64_MAX at the latest. Costs as much as there are
+ * segments, and as pairs in those that are cut by an end of a part. */
+void store_part_digests(const struct store *store, uint64_t low, uint32_t part_bits,
+                        uint32_t parts_len, struct store_part *ret_parts);
+
+/* --- scans --- */
+
 /* Visits one pair of a scan. Return false to stop before this pair. Must not change the store. */
 typedef bool (*store_visit_fn)(void *ctx, const struct store_entry *entry);
 
@@ -60,5 +80,14 @@ typedef bool (*store_visit_fn)(void *ctx, const struct store_entry *entry);
  * which to go on. */
 bool store_scan(const struct store *store, uint64_t low, uint64_t high, uint64_t *ret_next,
                 store_visit_fn visit, void *ctx);
+
+/* Visits the pairs whose hash is in [low, high] and whose index is above base, in no useful order;
+ * every visit may stop it. Returns true when none did. Pairs lie together in segments: it is cheap
+ * for ranges that end where a segment does. */
+bool store_scan_since(const struct store *store, uint64_t low, uint64_t high, uint64_t base,
+                      store_visit_fn visit, void *ctx);
+
+/* The highest hash of the segment that a hash belongs to. */
+uint64_t store_segment_high(const struct store *store, uint64_t hash);
 
 #endif

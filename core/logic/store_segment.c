@@ -412,6 +412,8 @@ static void segment_compact(struct store_segment *segment)
     }
     KV_CHECK(fresh.len == segment->len && fresh.garbage == 0);
     fresh.next = segment->next;
+    fresh.digest = segment->digest;
+    fresh.newest = segment->newest;
     segment_close(segment);
     *segment = fresh;
 }

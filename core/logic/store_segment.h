@@ -25,6 +25,9 @@ struct store_chunk;
 
 struct store_segment {
     struct store_segment *next; /* more pairs of the same hashes, see store.c */
+    uint64_t
+        digest; /* in the first of a chain, for the whole of it: see store_range_digest() ... */
+    uint64_t newest; /* ... and no pair has an index above this; store.c keeps both */
     uint32_t *slots;
     struct store_chunk **chunks; /* may have gaps */
     uint32_t len;                /* pairs */

@@ -159,3 +159,27 @@ void undo_refuse(struct replica *replica, uint64_t index, struct bytes_view reas
         }
     }
 }
+
+void undo_adopt(struct replica *replica, uint64_t index)
+{
+    struct operations *operations = &replica->primary.operations;
+    struct kv_record undo = log_get(replica->log, index);
+    uint64_t undone = undo.request;
+    if (undo.client != 0) {
+        return;
+    }
+    operations_at(operations, index)->is_undo = true;
+    operations->undos++;
+    if (undone <= replica->committed || undone >= index) {
+        return; /* no more than a record that nobody waits for */
+    }
+    struct kv_record record = log_get(replica->log, undone);
+    uint64_t hash = operations_hash(operations, undone);
+    operations_at(operations, undone)->is_void = true;
+    operations_at(operations, index)->restores = undo_find_older(replica, undone, hash, &record);
+    index_set_add(&replica->primary.voids, undone, undone);
+    index_set_add(&replica->primary.stops, undone, index - 1);
+    if (replica->primary.barrier_ms == 0) {
+        replica->primary.barrier_ms = replica->context->now_ms;
+    }
+}

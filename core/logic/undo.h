@@ -17,6 +17,10 @@
 /* True when undo_refuse() can do it: not committed, and an update of a client's. */
 bool undo_is_possible(const struct replica *replica, uint64_t index);
 
+/* A new primary takes over a record of the log that is not committed: an undo among them makes void
+ * what it undoes, as at the primary before. In ascending order. */
+void undo_adopt(struct replica *replica, uint64_t index);
+
 /* A store refuses the update at index (again is fine). reason: TEXT_MAX bytes count; "": none. */
 void undo_refuse(struct replica *replica, uint64_t index, struct bytes_view reason);
 

@@ -4,6 +4,8 @@
 
 #include <kvnode/status.h>
 
+#define VIEW_ACK_MAX 3u /* the last of enum ack_mode (node.h) */
+
 const struct member *view_find(const struct view *view, uint64_t node)
 {
     KV_CHECK(view->members_len <= MEMBERS_MAX);
@@ -57,6 +59,7 @@ static void view_encode_member(const struct member *member, struct bytes_writer 
 {
     KV_CHECK(member->uris_len >= 1 && member->uris_len <= URIS_MAX);
     bytes_write_u64(writer, member->node);
+    bytes_write_u64(writer, member->starts);
     bytes_write_u64(writer, member->incarnation);
     bytes_write_u64(writer, member->joined);
     bytes_write_u8(writer, member->state);
@@ -69,10 +72,16 @@ static void view_encode_member(const struct member *member, struct bytes_writer 
 
 void view_encode(const struct view *view, struct bytes_writer *writer)
 {
-    KV_CHECK(view->members_len <= MEMBERS_MAX);
+    KV_CHECK(view->members_len <= MEMBERS_MAX && view->arbiter_uris_len <= URIS_MAX);
     bytes_write_u64(writer, view->number);
     bytes_write_u64(writer, view->cluster);
     bytes_write_u64(writer, view->primary);
+    bytes_write_u64(writer, view->forced);
+    bytes_write_u8(writer, view->ack);
+    bytes_write_u8(writer, view->arbiter_uris_len);
+    for (uint32_t i = 0; i < view->arbiter_uris_len; i++) {
+        bytes_write_view(writer, view->arbiter_uris[i], strlen(view->arbiter_uris[i]));
+    }
     bytes_write_u32(writer, view->members_len);
     for (uint32_t i = 0; i < view->members_len; i++) {
         view_encode_member(&view->members[i], writer);
@@ -110,6 +119,7 @@ bool view_uri_valid(const char *uri, size_t len)
 static bool view_decode_member(struct bytes_reader *reader, struct member *member)
 {
     member->node = bytes_read_u64(reader);
+    member->starts = bytes_read_u64(reader);
     member->incarnation = bytes_read_u64(reader);
     member->joined = bytes_read_u64(reader);
     member->state = bytes_read_u8(reader);
@@ -131,6 +141,10 @@ static bool view_decode_member(struct bytes_reader *reader, struct member *membe
 /* What no arbiter writes: see the comments of struct view. */
 static bool view_consistent(const struct view *view)
 {
+    if (view->forced > view->number || view->ack > VIEW_ACK_MAX ||
+        (view->primary == 0) != (view->ack == 0)) {
+        return false;
+    }
     if (view->number == 0) {
         return view->primary == 0 && view->members_len == 0;
     }
@@ -158,6 +172,18 @@ int32_t view_decode(const void *bytes, size_t len, struct view *ret_view)
     ret_view->number = bytes_read_u64(&reader);
     ret_view->cluster = bytes_read_u64(&reader);
     ret_view->primary = bytes_read_u64(&reader);
+    ret_view->forced = bytes_read_u64(&reader);
+    ret_view->ack = bytes_read_u8(&reader);
+    uint8_t uris_len = bytes_read_u8(&reader);
+    if (reader.failed || uris_len > URIS_MAX) {
+        return KV_E_MALFORMED;
+    }
+    for (uint32_t i = 0; i < uris_len; i++) {
+        if (!view_decode_uri(&reader, ret_view->arbiter_uris[i])) {
+            return KV_E_MALFORMED;
+        }
+    }
+    ret_view->arbiter_uris_len = uris_len;
     uint32_t members_len = bytes_read_u32(&reader);
     if (reader.failed || members_len > MEMBERS_MAX) {
         return KV_E_MALFORMED;

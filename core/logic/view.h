@@ -16,6 +16,7 @@ enum member_state {
 
 struct member {
     uint64_t node;        /* identity of its data folder, never 0 */
+    uint64_t starts;      /* how often a process was started with that folder, this one included */
     uint64_t incarnation; /* of its process and of its join: a new one means it begins anew */
     uint64_t joined;      /* number of the view in which it became a candidate: names the session */
     uint8_t state;        /* enum member_state */
@@ -28,13 +29,20 @@ struct view {
     uint64_t number;  /* 0: no view yet */
     uint64_t cluster; /* drawn at random when the arbiter first started; never 0 in a view >= 1 */
     uint64_t primary; /* node; 0: none yet. The primary is a member and in sync */
+    uint64_t forced;  /* number of the last view that an operator forced; 0: none. What was
+                         acknowledged before it may be lost */
+    uint8_t ack;      /* enum ack_mode of its primary: what an acknowledgement vouches for; 0 while
+                         there is no primary */
+    uint8_t arbiter_uris_len; /* 0 to URIS_MAX: where its arbiter listens */
+    char arbiter_uris[URIS_MAX][URI_MAX + 1];
     uint32_t members_len;
     struct member members[MEMBERS_MAX];
 };
 
 /* Bytes that view_encode() needs at most. */
-#define VIEW_BYTES_MAX \
-    (32u + MEMBERS_MAX * (3u * 8u + 2u + 4u + NODE_NAME_MAX + URIS_MAX * (4u + URI_MAX)))
+#define VIEW_BYTES_MAX                 \
+    (64u + URIS_MAX * (4u + URI_MAX) + \
+     MEMBERS_MAX * (4u * 8u + 2u + 4u + NODE_NAME_MAX + URIS_MAX * (4u + URI_MAX)))
 
 /* NULL when the node is no member. */
 const struct member *view_find(const struct view *view, uint64_t node);
