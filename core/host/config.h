@@ -63,6 +63,7 @@ struct config {
         uint32_t retransmit_ms;
         uint32_t replica_timeout_ms;
         uint32_t join_timeout_ms;
+        uint32_t return_wait_ms;
     } replication;
     struct node_limits limits;
     uint32_t limits_links;       /* `limits.links`: accepted links at a time */

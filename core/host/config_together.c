@@ -5,22 +5,44 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define CONFIG_ISOLATE_MEMORY_MB_MIN 32u
+#define CONFIG_ISOLATE_MEMORY_MB_MIN           32u
+#define CONFIG_RETRANSMITS_PER_REPLICA_TIMEOUT 3u
 
-static void config_check_numbers(struct config_file *file, struct config *config)
+/* A secondary is silent, or the primary's lease has run out, only when several messages in a row
+ * are lost. The default of return_wait_ms grows with replica_timeout_ms. */
+static void config_check_times(struct config_file *file, struct config *config)
+{
+    const config_t *tree = &file->tree;
+    uint32_t timeout_ms = config->replication.replica_timeout_ms;
+    uint32_t retransmit_ms = config->replication.retransmit_ms;
+    if (timeout_ms / CONFIG_RETRANSMITS_PER_REPLICA_TIMEOUT < retransmit_ms) {
+        const config_setting_t *at = config_lookup(tree, "replication.replica_timeout_ms");
+        config_file_mistake(
+            file, at != NULL ? at : config_lookup(tree, "replication"),
+            "replication.replica_timeout_ms (%" PRIu32 ") must be at least %u times "
+            "replication.retransmit_ms (%" PRIu32 "): the primary's lease is half of "
+            "it and is renewed every retransmit_ms, and one lost message must not "
+            "cost a replica its place",
+            timeout_ms, CONFIG_RETRANSMITS_PER_REPLICA_TIMEOUT, retransmit_ms);
+    }
+    const config_setting_t *wait = config_lookup(tree, "replication.return_wait_ms");
+    if (config->replication.return_wait_ms < timeout_ms && wait == NULL) {
+        config->replication.return_wait_ms = timeout_ms;
+    } else if (config->replication.return_wait_ms < timeout_ms) {
+        config_file_mistake(file, wait,
+                            "replication.return_wait_ms (%" PRIu32 ") must be at least "
+                            "replication.replica_timeout_ms (%" PRIu32 "), the time after which a "
+                            "silent node counts as down",
+                            config->replication.return_wait_ms, timeout_ms);
+    }
+}
+
+/* The defaults of log_bytes and queue_bytes follow the other limits. */
+static void config_check_limits(struct config_file *file, struct config *config)
 {
     const config_t *tree = &file->tree;
     uint64_t record_max = (uint64_t)config->limits.key_bytes + config->limits.value_bytes;
     uint64_t message_max = node_message_max(&config->limits);
-    if (config->replication.replica_timeout_ms <= config->replication.retransmit_ms) {
-        const config_setting_t *at = config_lookup(tree, "replication.replica_timeout_ms");
-        config_file_mistake(file, at != NULL ? at : config_lookup(tree, "replication"),
-                            "replication.replica_timeout_ms (%" PRIu32 ") must be greater than "
-                            "replication.retransmit_ms (%" PRIu32 "), or one lost message costs a "
-                            "replica its place",
-                            config->replication.replica_timeout_ms,
-                            config->replication.retransmit_ms);
-    }
     if (config->limits.inflight_bytes < record_max) {
         const config_setting_t *at = config_lookup(tree, "limits.inflight_bytes");
         config_file_mistake(file, at != NULL ? at : config_lookup(tree, "limits"),
@@ -28,9 +50,20 @@ static void config_check_numbers(struct config_file *file, struct config *config
                             ", the longest key and value together, not %" PRIu64,
                             record_max, config->limits.inflight_bytes);
     }
+    const config_setting_t *log = config_lookup(tree, "limits.log_bytes");
+    uint64_t log_max = config->limits.inflight_bytes / 2;
+    if (config->limits.log_bytes > log_max && log == NULL) {
+        config->limits.log_bytes = log_max;
+    } else if (config->limits.log_bytes > log_max) {
+        config_file_mistake(file, log,
+                            "limits.log_bytes must be at most %" PRIu64
+                            ", half of limits.inflight_bytes, which is all that the log may hold, "
+                            "not %" PRIu64,
+                            log_max, config->limits.log_bytes);
+    }
     const config_setting_t *queue = config_lookup(tree, "limits.queue_bytes");
     if (config->limits_queue_bytes < message_max && queue == NULL) {
-        config->limits_queue_bytes = message_max; /* the default grows with the limits */
+        config->limits_queue_bytes = message_max;
     } else if (config->limits_queue_bytes < message_max) {
         config_file_mistake(file, queue,
                             "limits.queue_bytes must be at least %" PRIu64
@@ -183,7 +216,8 @@ static void config_check_isolate(struct config_file *file, const struct config *
 
 void config_check_together(struct config_file *file, struct config *config)
 {
-    config_check_numbers(file, config);
+    config_check_times(file, config);
+    config_check_limits(file, config);
     config_check_isolate(file, config);
     if (config_check_arbiter_port(file, config) && config->node.is_arbiter) {
         config_check_arbiter(file, config);

@@ -4,6 +4,7 @@
 #include "base/check.h"
 #include "base/crc32c.h"
 #include "host/durable_file.h"
+#include "logic/node.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -23,6 +24,9 @@
 #define IDENTITY_LOCK      "lock"
 #define IDENTITY_BYTES_MAX 256u
 
+/* The line of a folder that is a copy. */
+#define IDENTITY_REFUSED "refused copy\n"
+
 uint64_t identity_draw(void)
 {
     uint64_t number = 0;
@@ -33,12 +37,27 @@ uint64_t identity_draw(void)
     return number;
 }
 
-/* Writes the file's text into ret_text (IDENTITY_BYTES_MAX bytes) and returns its length. */
-static size_t identity_encode(uint64_t node, uint64_t cluster, char *ret_text)
+uint64_t identity_draw_incarnation(void)
 {
-    int len =
-        snprintf(ret_text, IDENTITY_BYTES_MAX,
-                 "kvnode identity 1\nnode %016" PRIx64 "\ncluster %016" PRIx64 "\n", node, cluster);
+    uint64_t number = 0;
+    while (number == 0) {
+        number = identity_draw() >> INCARNATION_JOIN_BITS << INCARNATION_JOIN_BITS;
+    }
+    return number;
+}
+
+/* Writes the file's text into ret_text (IDENTITY_BYTES_MAX bytes) and returns its length. Version
+ * 1, which is read only, has no line `starts`, and only a copy's has a line `refused`. */
+static size_t identity_encode(const struct identity *identity, bool is_version_1, char *ret_text)
+{
+    char starts[64] = "";
+    if (!is_version_1) {
+        snprintf(starts, sizeof(starts), "starts %016" PRIx64 "\n%s", identity->starts,
+                 identity->is_copy ? IDENTITY_REFUSED : "");
+    }
+    int len = snprintf(ret_text, IDENTITY_BYTES_MAX,
+                       "kvnode identity %d\nnode %016" PRIx64 "\ncluster %016" PRIx64 "\n%s",
+                       is_version_1 ? 1 : 2, identity->node, identity->cluster, starts);
     KV_CHECK(len > 0);
     uint32_t crc = crc32c(0, ret_text, (size_t)len);
     int end_len =
@@ -63,15 +82,23 @@ static bool identity_decode(const uint8_t *bytes, size_t len, struct identity *r
     }
     memcpy(text, bytes, len);
     text[len] = '\0';
-    uint64_t node = identity_parse_number(text, "\nnode ");
-    uint64_t cluster = identity_parse_number(text, "\ncluster ");
+    struct identity found = {
+        .node = identity_parse_number(text, "\nnode "),
+        .cluster = identity_parse_number(text, "\ncluster "),
+        .starts = identity_parse_number(text, "\nstarts "),
+        .is_copy = strstr(text, "\n" IDENTITY_REFUSED) != NULL,
+    };
+    bool is_version_1 = strstr(text, "\nstarts ") == NULL;
     char expected[IDENTITY_BYTES_MAX];
-    if (node == 0 || identity_encode(node, cluster, expected) != len ||
+    if (found.node == 0 || found.starts == UINT64_MAX ||
+        identity_encode(&found, is_version_1, expected) != len ||
         memcmp(expected, bytes, len) != 0) {
         return false;
     }
-    ret_identity->node = node;
-    ret_identity->cluster = cluster;
+    ret_identity->node = found.node;
+    ret_identity->cluster = found.cluster;
+    ret_identity->starts = found.starts;
+    ret_identity->is_copy = found.is_copy;
     return true;
 }
 
@@ -138,10 +165,11 @@ static int32_t identity_lock(struct identity *identity, const char *folder, char
 static int32_t identity_write(const struct identity *identity, char *ret_error)
 {
     char text[IDENTITY_BYTES_MAX];
-    size_t len = identity_encode(identity->node, identity->cluster, text);
+    size_t len = identity_encode(identity, false, text);
     return durable_file_write(identity->folder_fd, IDENTITY_FILE, text, len, ret_error);
 }
 
+/* Reads the file, or draws a number, and counts the start. */
 static int32_t identity_read(struct identity *identity, const char *folder, char *ret_error)
 {
     char error[DURABLE_FILE_ERROR_MAX];
@@ -151,8 +179,7 @@ static int32_t identity_read(struct identity *identity, const char *folder, char
                                        &bytes, &len, error);
     if (status == KV_E_NOT_FOUND) {
         identity->node = identity_draw();
-        identity->cluster = 0;
-        status = identity_write(identity, error);
+        status = KV_OK;
     } else if (status == KV_E_TOO_LARGE ||
                (status == KV_OK && !identity_decode(bytes, len, identity))) {
         snprintf(ret_error, IDENTITY_ERROR_MAX,
@@ -165,6 +192,18 @@ static int32_t identity_read(struct identity *identity, const char *folder, char
         return KV_E_CORRUPT;
     }
     alloc_free(bytes);
+    if (status == KV_OK && identity->is_copy) {
+        snprintf(ret_error, IDENTITY_ERROR_MAX,
+                 "the data folder %s is a copy of another node's folder, and was refused as such: "
+                 "two nodes cannot be one. Give this node a data folder of its own, an empty one: "
+                 "it then joins as a new node and takes the content from the others",
+                 folder);
+        return KV_E_REJECTED;
+    }
+    if (status == KV_OK) {
+        identity->starts++;
+        status = identity_write(identity, error);
+    }
     if (status != KV_OK) {
         snprintf(ret_error, IDENTITY_ERROR_MAX, "in the data folder %s: %s", folder, error);
     }
@@ -207,6 +246,18 @@ int32_t identity_set_cluster(struct identity *identity, uint64_t cluster, char *
     int32_t status = identity_write(identity, error);
     if (status != KV_OK) {
         identity->cluster = before;
+        snprintf(ret_error, IDENTITY_ERROR_MAX, "%s", error);
+    }
+    return status;
+}
+
+int32_t identity_mark_copy(struct identity *identity, char *ret_error)
+{
+    identity->is_copy = true;
+    char error[DURABLE_FILE_ERROR_MAX];
+    int32_t status = identity_write(identity, error);
+    if (status != KV_OK) {
+        identity->is_copy = false;
         snprintf(ret_error, IDENTITY_ERROR_MAX, "%s", error);
     }
     return status;

@@ -12,18 +12,23 @@
  * stored has lost what the node has acknowledged: that is told like a failed first open, and the
  * thread ends.
  *
+ * A store of several nodes (scope "shared") is written by the primary; the others' batches are
+ * passed over. A node that becomes primary with what it has loaded, without having followed any
+ * other since, first looks whether that still is what the store holds: the primary before may have
+ * gone on. If not, the thread ends too, and the node is to be started again.
+ *
  * The lock guards the exchange below; it is never held during a call of the plugin.
  */
 #include "host/persist_worker.h"
 
 #include "base/alloc.h"
 #include "base/buffer.h"
-#include "base/bytes.h"
 #include "base/check.h"
 #include "base/status.h"
 #include "host/store_log.h"
 #include "host/guard_persist.h"
 #include "host/log.h"
+#include "host/persist_batch.h"
 #include "logic/record.h"
 
 #include <errno.h>
@@ -99,6 +104,8 @@ struct persist_worker {
     bool has_applied;          /* since it was opened */
     bool is_empty;             /* reset since it was opened, and nothing stored since */
     bool has_told_no_reset;    /* the warning that it cannot be emptied */
+    bool has_begun;            /* a batch was taken, or passed over */
+    struct kv_position loaded; /* what the content given to the loop reaches */
     struct kv_position stored; /* what it has said to have; (0, 0): nothing, or no whole */
     bool may_be_incomplete;    /* something was tried that makes its position (0, 0) */
     struct failure_log failures;
@@ -211,6 +218,7 @@ static int32_t persist_worker_begin(struct persist_worker *worker, struct kv_pos
         store_log_success(&worker->failures, worker->services);
         worker->is_open = true;
         worker->stored = position;
+        worker->loaded = position;
         status = guard_persist_load(worker->guard, persist_worker_emit, worker);
     }
     if (status == KV_OK && worker->piece.len > 0) {
@@ -259,27 +267,6 @@ static bool persist_worker_take_batch(struct persist_worker *worker,
     }
     pthread_mutex_unlock(&worker->lock);
     return has_batch;
-}
-
-static void persist_worker_decode(struct persist_worker *worker,
-                                  const struct persist_worker_batch *batch)
-{
-    if (batch->records_len > worker->records_capacity) {
-        worker->records_capacity = batch->records_len;
-        worker->records =
-            alloc_resize(worker->records, batch->records_len * sizeof(*worker->records));
-    }
-    uint32_t len = 0;
-    for (uint32_t i = 0; i < batch->slices_len; i++) {
-        struct bytes_reader reader =
-            bytes_reader_init(batch->slices[i].bytes, batch->slices[i].len);
-        while (reader.left > 0) {
-            KV_CHECK(len < batch->records_len);
-            KV_CHECK(record_decode(&reader, &worker->records[len]));
-            len++;
-        }
-    }
-    KV_CHECK(len == batch->records_len);
 }
 
 /* Ends the use of the store; it is opened again before the next call. */
@@ -385,20 +372,43 @@ static int32_t persist_worker_empty(struct persist_worker *worker, bool *ret_is_
     return status;
 }
 
+/* Before a node is the primary with what it has loaded from a store that others write, too: opens
+ * the store once more, as only that shows its position. *ret_is_lost: it is another. */
+static int32_t persist_worker_look_again(struct persist_worker *worker, bool *ret_is_lost,
+                                         char *ret_error)
+{
+    if (worker->is_open) {
+        persist_worker_close_guard(worker);
+    }
+    int32_t status = persist_worker_reopen(worker, ret_is_lost, ret_error);
+    if (status == KV_OK && position_compare(worker->stored, worker->loaded) != 0) {
+        snprintf(ret_error, PERSIST_WORKER_ERROR_MAX,
+                 "another node has written the shared store after this one had loaded it: start "
+                 "this node again (position (%" PRIu64 ", %" PRIu64 ") now, (%" PRIu64 ", %" PRIu64
+                 ") then, of view and index)",
+                 worker->stored.view, worker->stored.index, worker->loaded.view,
+                 worker->loaded.index);
+        *ret_is_lost = true;
+        return KV_E_REJECTED;
+    }
+    return status;
+}
+
 static int32_t persist_worker_call(struct persist_worker *worker,
                                    const struct persist_worker_batch *batch,
                                    const struct persist_refusal **ret_refusals,
                                    uint32_t *ret_refusals_len)
 {
-    persist_worker_decode(worker, batch);
+    struct kv_position position = persist_batch_position(batch, worker->is_shared);
+    persist_batch_decode(batch, &worker->records, &worker->records_capacity);
     services_clear_error(worker->services);
     worker->has_applied = true;
-    worker->may_be_incomplete = worker->may_be_incomplete || batch->position.view == 0;
+    worker->may_be_incomplete = worker->may_be_incomplete || position.view == 0;
     int32_t status = guard_persist_apply(worker->guard, worker->records, batch->records_len,
-                                         batch->position, ret_refusals, ret_refusals_len);
+                                         position, ret_refusals, ret_refusals_len);
     if (status == KV_OK) {
-        worker->stored = batch->position;
-        worker->may_be_incomplete = batch->position.view == 0;
+        worker->stored = position;
+        worker->may_be_incomplete = position.view == 0;
         worker->is_empty = false;
         worker->reopen_pause_ms = PERSIST_WORKER_REOPEN_MIN_MS;
     }
@@ -430,13 +440,17 @@ static int32_t persist_worker_store(struct persist_worker *worker,
 {
     int32_t status = KV_OK;
     if (worker->is_shared && !batch->is_primary) {
+        worker->has_begun = true;
         return KV_OK; /* the primary writes it */
     }
-    if (!worker->is_open) {
-        if (persist_worker_now_ms(worker) < worker->reopen_ms) {
-            memcpy(ret_error, worker->closed_error, sizeof(worker->closed_error));
-            return worker->closed_status;
-        }
+    if (!worker->is_open && persist_worker_now_ms(worker) < worker->reopen_ms) {
+        memcpy(ret_error, worker->closed_error, sizeof(worker->closed_error));
+        return worker->closed_status;
+    }
+    if (worker->is_shared && !worker->has_begun) {
+        status = persist_worker_look_again(worker, ret_is_lost, ret_error);
+        worker->has_begun = status == KV_OK;
+    } else if (!worker->is_open) {
         status = persist_worker_reopen(worker, ret_is_lost, ret_error);
     }
     if (status == KV_OK && batch->reset) {
@@ -453,28 +467,6 @@ static int32_t persist_worker_store(struct persist_worker *worker,
     return status;
 }
 
-/* A copy with its texts in one piece of memory, for the loop's thread; NULL: there are none. */
-static struct persist_refusal *persist_worker_copy_refusals(const struct persist_refusal *refusals,
-                                                            uint32_t len)
-{
-    size_t size = len * sizeof(*refusals);
-    for (uint32_t i = 0; i < len; i++) {
-        size += strlen(refusals[i].reason) + 1;
-    }
-    if (len == 0) {
-        return NULL;
-    }
-    struct persist_refusal *copy = alloc_bytes(size);
-    char *text = (char *)(copy + len);
-    for (uint32_t i = 0; i < len; i++) {
-        size_t text_size = strlen(refusals[i].reason) + 1;
-        copy[i].record = refusals[i].record;
-        copy[i].reason = memcpy(text, refusals[i].reason, text_size);
-        text += text_size;
-    }
-    return copy;
-}
-
 static void persist_worker_run_batches(struct persist_worker *worker)
 {
     struct persist_worker_exchange *exchange = &worker->exchange;
@@ -486,7 +478,7 @@ static void persist_worker_run_batches(struct persist_worker *worker)
         uint32_t refusals_len = 0;
         int32_t status =
             persist_worker_store(worker, &batch, &refusals, &refusals_len, &is_lost, error);
-        struct persist_refusal *copy = persist_worker_copy_refusals(refusals, refusals_len);
+        struct persist_refusal *copy = persist_batch_copy_refusals(refusals, refusals_len);
         pthread_mutex_lock(&worker->lock);
         exchange->has_outcome = !is_lost;
         exchange->has_failed = is_lost && !exchange->stop_wanted;

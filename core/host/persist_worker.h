@@ -29,7 +29,8 @@ struct persist_worker_events {
     void (*on_loaded)(void *ctx, struct kv_position position);
     /* The plugin refused its settings (is_create); or the store cannot be opened or read; or, later
      * and with KV_E_CORRUPT, a store that was opened again holds less than it had said to have
-     * stored. Nothing follows but on_stopped. */
+     * stored; or, with KV_E_REJECTED, a shared store of which this node would be the primary with
+     * what it loaded has changed since. Nothing follows but on_stopped. */
     void (*on_failed)(void *ctx, bool is_create, int32_t status, const char *error);
     /* Outcome of a batch; error is NULL with KV_OK. refusals: with KV_OK, the records that the
      * store will never take, ascending; borrowed for the call. */
@@ -48,6 +49,8 @@ struct persist_worker_batch {
     bool reset;      /* first empty the store, if it cannot give its content back (no `load`) */
     bool is_primary; /* a store in scope "shared" is written by the primary only: any other's batch
                         is answered with KV_OK without a call of the plugin */
+    uint64_t view;   /* the primary's: what a store in scope "shared" is told as the view of a
+                        position from before, so that it can refuse the primary before; or 0 */
 };
 
 /* Starts the thread. plugin, services, settings and isolate (NULL: the plugin runs in this process)

@@ -6,7 +6,8 @@
  * sleeps until the next message, outcome or node_wake_ms().
  *
  * A turn ends before and after the loop waits for its descriptors (timers run before, everything
- * else after), so nothing that was decided waits for the next wake-up.
+ * else after), so nothing that was decided waits for the next wake-up. Each event's time is read
+ * from clock.h when its step begins; only the timer runs on the loop's own clock.
  *
  * Failure. Before the node runs: one line, and the exit status of section 6. Afterwards everything
  * that ends the node goes through runtime_stop(): transports, the store's thread and a write of the
@@ -18,11 +19,13 @@
 #include "base/alloc.h"
 #include "base/check.h"
 #include "base/status.h"
+#include "host/arbiter_registry.h"
+#include "host/clock.h"
 #include "host/identity.h"
 #include "host/log.h"
 #include "host/network.h"
 #include "host/persist_worker.h"
-#include "host/registry.h"
+#include "host/registry_file.h"
 #include "logic/node.h"
 
 #include <inttypes.h>
@@ -37,6 +40,7 @@ struct runtime {
     const struct config *config;
     const struct plugins *plugins;
     int exit_status;
+    struct clock clock;
     uv_loop_t loop;
     uv_prepare_t prepare;
     uv_check_t check;
@@ -48,7 +52,8 @@ struct runtime {
     struct identity identity;
     struct network *network;
     struct network_uris uris;
-    struct registry *registry; /* NULL: no arbiter */
+    struct arbiter_registry *registry; /* NULL: no arbiter */
+    bool registry_is_stopped;
     struct services *persist_services;
     struct isolate_config isolate;
     struct persist_worker *worker; /* NULL: no replica, or not started */
@@ -63,8 +68,6 @@ struct runtime {
     bool stop_wanted;
     bool is_stopping;
     bool is_closed; /* the loop's own handles */
-    uint64_t registry_failed_ms;
-    uint64_t registry_failures;
 };
 
 static void runtime_stop(struct runtime *runtime, int exit_status);
@@ -91,6 +94,7 @@ static void runtime_do_persist(struct runtime *runtime, const struct effect *eff
         .records_len = effect->as.persist.records_len,
         .reset = effect->as.persist.reset,
         .is_primary = effect->as.persist.is_primary,
+        .view = effect->as.persist.view,
     };
     persist_worker_apply(runtime->worker, &batch);
 }
@@ -100,15 +104,18 @@ static void runtime_do_identity(struct runtime *runtime, const struct effect *ef
     char error[IDENTITY_ERROR_MAX];
     char quoted[LOG_QUOTED_MAX];
     uint64_t cluster = effect->as.identity.cluster;
-    int32_t status = identity_set_cluster(&runtime->identity, cluster, error);
+    bool is_copy = effect->as.identity.is_copy;
+    int32_t status = is_copy ? identity_mark_copy(&runtime->identity, error)
+                             : identity_set_cluster(&runtime->identity, cluster, error);
     if (status != KV_OK) {
         log_event(KV_LOG_ERROR, RUNTIME_MODULE, "identity-failed folder=%s reason=\"%s\"",
                   runtime->config->node.data, log_quote(error, quoted));
         runtime_want_stop(runtime, RUNTIME_EXIT_STORAGE);
         return;
     }
-    log_event(KV_LOG_INFO, RUNTIME_MODULE, "identity node=%016" PRIx64 " cluster=%016" PRIx64,
-              runtime->identity.node, cluster);
+    log_event(is_copy ? KV_LOG_ERROR : KV_LOG_INFO, RUNTIME_MODULE,
+              "identity node=%016" PRIx64 " cluster=%016" PRIx64 "%s", runtime->identity.node,
+              cluster, is_copy ? " refused=copy" : "");
 }
 
 static void runtime_do_ready(struct runtime *runtime, const struct effect *effect)
@@ -169,8 +176,7 @@ static void runtime_do(struct runtime *runtime, const struct effect *effect)
         break;
     case EFFECT_REGISTRY_WRITE:
         KV_CHECK(runtime->registry != NULL);
-        registry_write(runtime->registry, effect->as.registry_write.number,
-                       effect->as.registry_write.bytes, effect->as.registry_write.len);
+        arbiter_registry_write(runtime->registry, effect);
         break;
     case EFFECT_IDENTITY:
         runtime_do_identity(runtime, effect);
@@ -207,7 +213,7 @@ static void runtime_step_once(struct runtime *runtime, struct event *event)
 {
     KV_CHECK(!runtime->is_stepping);
     runtime->is_stepping = true;
-    event->now_ms = uv_now(&runtime->loop);
+    event->now_ms = clock_now_ms(&runtime->clock);
     node_step(runtime->node, event, &runtime->effects);
     runtime_do_all(runtime);
     runtime->is_stepping = false;
@@ -254,7 +260,8 @@ static void runtime_arm_wake(struct runtime *runtime)
         uv_timer_stop(&runtime->wake_timer);
         return;
     }
-    uint64_t now_ms = uv_now(&runtime->loop);
+    uint64_t now_ms = clock_now_ms(&runtime->clock);
+    uv_update_time(&runtime->loop); /* from which the timer's delay counts */
     uv_timer_start(&runtime->wake_timer, runtime_on_wake, wake_ms > now_ms ? wake_ms - now_ms : 1,
                    0);
 }
@@ -354,35 +361,6 @@ static void runtime_on_store_failed(void *ctx, bool is_create, int32_t status, c
     runtime_stop(runtime, RUNTIME_EXIT_STORAGE);
 }
 
-/* A disk that keeps failing is asked again every retransmit_ms, and reported once a second. */
-static void runtime_note_registry_failure(struct runtime *runtime, const char *error)
-{
-    uint64_t now_ms = uv_now(&runtime->loop);
-    runtime->registry_failures++;
-    if (runtime->registry_failed_ms == 0 || now_ms - runtime->registry_failed_ms >= 1000) {
-        char quoted[LOG_QUOTED_MAX];
-        runtime->registry_failed_ms = now_ms;
-        log_event(KV_LOG_ERROR, RUNTIME_MODULE,
-                  "registry-failed folder=%s reason=\"%s\" failures=%" PRIu64,
-                  runtime->config->node.data, log_quote(error, quoted), runtime->registry_failures);
-    }
-}
-
-static void runtime_end_stop(struct runtime *runtime);
-
-static void runtime_on_registry_written(void *ctx, uint64_t number, int32_t status,
-                                        const char *error)
-{
-    struct runtime *runtime = ctx;
-    if (status != KV_OK) {
-        runtime_note_registry_failure(runtime, error);
-    }
-    struct event event = {.kind = status == KV_OK ? EVENT_REGISTRY_WRITTEN : EVENT_REGISTRY_FAILED,
-                          .as.registry.number = number};
-    runtime_step(runtime, &event);
-    runtime_end_stop(runtime);
-}
-
 static void runtime_on_signal(uv_signal_t *handle, int number)
 {
     struct runtime *runtime = handle->data;
@@ -411,7 +389,7 @@ static bool runtime_worker_is_done(const struct runtime *runtime)
 
 static bool runtime_registry_is_done(const struct runtime *runtime)
 {
-    return runtime->registry == NULL || !registry_is_busy(runtime->registry);
+    return runtime->registry == NULL || runtime->registry_is_stopped;
 }
 
 static bool runtime_network_is_done(const struct runtime *runtime)
@@ -460,6 +438,13 @@ static void runtime_on_worker_stopped(void *ctx)
     runtime_end_stop(runtime);
 }
 
+static void runtime_on_registry_stopped(void *ctx)
+{
+    struct runtime *runtime = ctx;
+    runtime->registry_is_stopped = true;
+    runtime_end_stop(runtime);
+}
+
 static void runtime_stop(struct runtime *runtime, int exit_status)
 {
     if (runtime->is_stopping) {
@@ -475,6 +460,9 @@ static void runtime_stop(struct runtime *runtime, int exit_status)
     if (runtime->worker != NULL && !runtime->worker_is_stopped) {
         persist_worker_stop(runtime->worker);
     }
+    if (runtime->registry != NULL) {
+        arbiter_registry_stop(runtime->registry, runtime_on_registry_stopped, runtime);
+    }
     runtime_end_stop(runtime);
 }
 
@@ -482,6 +470,7 @@ static void runtime_stop(struct runtime *runtime, int exit_status)
 
 static void runtime_init_loop(struct runtime *runtime)
 {
+    clock_init(&runtime->clock);
     KV_CHECK(uv_loop_init(&runtime->loop) == 0);
     uv_prepare_init(&runtime->loop, &runtime->prepare);
     uv_check_init(&runtime->loop, &runtime->check);
@@ -551,16 +540,31 @@ static const char *runtime_arbiter_uri(const struct runtime *runtime)
     return config->node.arbiter;
 }
 
+static void runtime_on_registry_event(void *ctx, struct event *event)
+{
+    runtime_step(ctx, event);
+}
+
+static void runtime_create_registry(struct runtime *runtime)
+{
+    if (runtime->config->node.is_arbiter) {
+        struct registry *file = registry_file_create(&runtime->loop, runtime->identity.folder_fd,
+                                                     runtime->config->node.data);
+        runtime->registry =
+            arbiter_registry_create(file, &runtime->clock, runtime_on_registry_event, runtime);
+    }
+}
+
 /* Reads what the arbiter knew and creates the node. Returns an exit status. */
 static int runtime_create_node(struct runtime *runtime)
 {
     const struct config *config = runtime->config;
-    uint8_t *registry = NULL;
+    const uint8_t *registry = NULL;
     size_t registry_len = 0;
     char error[REGISTRY_ERROR_MAX];
     char quoted[LOG_QUOTED_MAX];
-    if (config->node.is_arbiter && registry_read(runtime->identity.folder_fd, config->node.data,
-                                                 &registry, &registry_len, error) != KV_OK) {
+    if (runtime->registry != NULL &&
+        arbiter_registry_read(runtime->registry, &registry, &registry_len, error) != KV_OK) {
         log_event(KV_LOG_ERROR, RUNTIME_MODULE, "registry-unusable reason=\"%s\"",
                   log_quote(error, quoted));
         return RUNTIME_EXIT_STORAGE;
@@ -569,7 +573,8 @@ static int runtime_create_node(struct runtime *runtime)
         .is_arbiter = config->node.is_arbiter,
         .is_replica = config->node.is_replica,
         .node = runtime->identity.node,
-        .incarnation = identity_draw(),
+        .starts = runtime->identity.starts,
+        .incarnation = identity_draw_incarnation(),
         .cluster = runtime->identity.cluster,
         .name = config->node.name,
         .arbiter_uri = runtime_arbiter_uri(runtime),
@@ -580,19 +585,23 @@ static int runtime_create_node(struct runtime *runtime)
         .retransmit_ms = config->replication.retransmit_ms,
         .replica_timeout_ms = config->replication.replica_timeout_ms,
         .join_timeout_ms = config->replication.join_timeout_ms,
+        .return_wait_ms = config->replication.return_wait_ms,
         .limits = config->limits,
-        .persist_plugin = runtime->plugins->has_persistence
-                              ? runtime->plugins->persistence.loaded->descriptor.name
-                              : "",
+        .persist_plugin = "",
         .registry = registry,
         .registry_len = registry_len,
         .new_cluster = identity_draw(),
     };
+    if (runtime->plugins->has_persistence) {
+        const struct plugin *plugin = &runtime->plugins->persistence;
+        node.persist_plugin = plugin->loaded->descriptor.name;
+        node.persist_shared = loader_scope_is_shared(plugin->loaded, plugin->settings);
+    }
     for (uint32_t i = 0; i < runtime->uris.len; i++) {
         node.uris[i] = runtime->uris.uris[i];
     }
     int32_t status = node_create(&node, &runtime->node);
-    alloc_free(registry);
+    alloc_free((void *)registry);
     if (status == KV_E_CORRUPT) {
         log_event(KV_LOG_ERROR, RUNTIME_MODULE,
                   "registry-unusable reason=\"%s/" REGISTRY_FILE " holds no view that this program "
@@ -629,14 +638,14 @@ static int runtime_start(struct runtime *runtime)
 {
     int exit_status = runtime_start_network(runtime);
     if (exit_status == RUNTIME_EXIT_DONE) {
+        runtime_create_registry(runtime);
         exit_status = runtime_create_node(runtime);
     }
     if (exit_status != RUNTIME_EXIT_DONE) {
         return exit_status;
     }
-    if (runtime->config->node.is_arbiter) {
-        runtime->registry = registry_create(&runtime->loop, runtime->identity.folder_fd,
-                                            runtime_on_registry_written, runtime);
+    if (runtime->registry != NULL) {
+        arbiter_registry_watch(runtime->registry);
     }
     struct event event = {.kind = EVENT_START};
     runtime_step(runtime, &event);
@@ -650,7 +659,7 @@ static void runtime_close(struct runtime *runtime)
 {
     persist_worker_destroy(runtime->worker);
     services_destroy(runtime->persist_services);
-    registry_destroy(runtime->registry);
+    arbiter_registry_destroy(runtime->registry);
     network_destroy(runtime->network);
     node_destroy(runtime->node);
     effects_close(&runtime->effects);
@@ -667,11 +676,13 @@ int runtime_run(const struct config *config, const struct plugins *plugins)
     runtime->plugins = plugins;
     char error[IDENTITY_ERROR_MAX];
     char quoted[LOG_QUOTED_MAX];
-    if (identity_open(config->node.data, &runtime->identity, error) != KV_OK) {
+    int32_t status = identity_open(config->node.data, &runtime->identity, error);
+    if (status != KV_OK) {
         log_event(KV_LOG_ERROR, RUNTIME_MODULE, "data-unusable reason=\"%s\"",
                   log_quote(error, quoted));
         alloc_free(runtime);
-        return RUNTIME_EXIT_STORAGE;
+        /* A copy is refused by the cluster, though it is known before the cluster is asked. */
+        return status == KV_E_REJECTED ? RUNTIME_EXIT_NETWORK : RUNTIME_EXIT_STORAGE;
     }
     runtime_init_loop(runtime);
     int exit_status = runtime_start(runtime);
