@@ -111,10 +111,17 @@ static const char *answer_member_role(const struct view *view, const struct memb
     return message_role_name(member->state == MEMBER_IN_SYNC ? ROLE_SECONDARY : ROLE_CANDIDATE);
 }
 
-static void answer_view(struct kv_client *client, struct request *request, const struct view *view)
+/* told_by: the member that told it; "": the arbiter. */
+static void answer_view(struct kv_client *client, struct request *request, const struct view *view,
+                        const char *told_by)
 {
     struct kv_client_node *nodes = arena_alloc(&client->arena, view->members_len * sizeof(*nodes));
     const char *primary = "";
+    const char **arbiter_uris =
+        arena_alloc(&client->arena, view->arbiter_uris_len * sizeof(*arbiter_uris));
+    for (uint32_t i = 0; i < view->arbiter_uris_len; i++) {
+        arbiter_uris[i] = view->arbiter_uris[i];
+    }
     for (uint32_t i = 0; i < view->members_len; i++) {
         const struct member *member = &view->members[i];
         const char **uris = arena_alloc(&client->arena, member->uris_len * sizeof(*uris));
@@ -135,8 +142,36 @@ static void answer_view(struct kv_client *client, struct request *request, const
         .primary = primary,
         .nodes = nodes,
         .nodes_len = view->members_len,
+        .forced = view->forced,
+        .told_by = told_by,
+        .arbiter_uris = arbiter_uris,
+        .arbiter_uris_len = view->arbiter_uris_len,
     };
     request_answer(client, request, &answer);
+}
+
+/* A member told its view since the arbiter does not answer: that has to do for those who ask for
+ * one and cannot be sent. */
+static void answer_views_by_member(struct kv_client *client, const char *told_by)
+{
+    struct list views;
+    list_init(&views); /* a callback may ask again: that one waits for the next answer */
+    struct list *queued[] = {&client->arbiter.queue.again, &client->arbiter.queue.fresh};
+    for (uint32_t i = 0; i < 2; i++) {
+        struct list *at = queued[i]->next;
+        while (at != queued[i]) {
+            struct request *request = LIST_ENTRY(at, struct request, in_queue);
+            at = at->next;
+            if (request->kind == REQUEST_VIEW) {
+                list_remove(&request->in_queue);
+                list_append(&views, &request->in_queue);
+            }
+        }
+    }
+    while (!list_is_empty(&views)) {
+        answer_view(client, LIST_ENTRY(views.next, struct request, in_queue), client->view,
+                    told_by);
+    }
 }
 
 static void answer_failed(struct kv_client *client, struct request *request,
@@ -185,7 +220,8 @@ static bool answer_fits(uint8_t type, uint8_t kind)
 {
     switch (type) {
     case MESSAGE_OPERATION_ACK:
-        return kind == REQUEST_INSERT || kind == REQUEST_REMOVE || kind == REQUEST_LEAVE;
+        return kind == REQUEST_INSERT || kind == REQUEST_REMOVE || kind == REQUEST_LEAVE ||
+               kind == REQUEST_HANDOVER || kind == REQUEST_TAKEOVER;
     case MESSAGE_GET_RESULT:
         return kind == REQUEST_GET;
     case MESSAGE_SCAN_RESULT:
@@ -199,42 +235,79 @@ static bool answer_fits(uint8_t type, uint8_t kind)
     }
 }
 
-/* Located, to a Locate of our own (request NULL) or to one of the caller's. False: malformed. */
-static bool answer_located(struct kv_client *client, struct request *request,
+/* The member at this address, when it is a member's and not the arbiter's; "": the arbiter's, as
+ * far as can be told. */
+static const char *answer_teller(const struct view *view, const char *uri)
+{
+    for (uint32_t i = 0; i < view->arbiter_uris_len; i++) {
+        if (strcmp(view->arbiter_uris[i], uri) == 0) {
+            return "";
+        }
+    }
+    for (uint32_t i = 0; i < view->members_len; i++) {
+        const struct member *member = &view->members[i];
+        for (uint32_t j = 0; j < member->uris_len && view->arbiter_uris_len > 0; j++) {
+            if (strcmp(member->uris[j], uri) == 0) {
+                return member->name;
+            }
+        }
+    }
+    return "";
+}
+
+/* Located, to a Locate of the library's own (request NULL) or to one of the caller's. False:
+ * malformed. */
+static bool answer_located(struct peer *peer, struct request *request,
                            const struct message *message)
 {
+    struct kv_client *client = peer->client;
     const struct bytes_view bytes = message->body.located.view;
     struct view *view = arena_alloc(&client->arena, sizeof(*view));
     if (view_decode(bytes.at, bytes.len, view) != KV_OK) {
         return false;
     }
-    if (request == NULL) {
-        locate_on_answered(client);
-    }
-    locate_adopt(client, view);
+    const char *told_by = answer_teller(view, peer_uri(peer));
+    locate_adopt(client, view, peer); /* may move the peer to another address */
     if (request != NULL) {
-        answer_view(client, request, view);
+        answer_view(client, request, view, told_by);
+        return true;
+    }
+    locate_on_answered(client, peer);
+    if (peer != &client->arbiter) {
+        answer_views_by_member(client, peer->name);
+    } else if (view->cluster == client->view->cluster && view->number < client->view->number) {
+        peer_try_next(peer, "its view is old, it is the arbiter no more");
     }
     return true;
 }
 
-/* False: malformed, nothing was answered. */
-static bool answer_give(struct kv_client *client, struct request *request,
-                        const struct message *message)
+static void answer_ack(struct kv_client *client, struct request *request,
+                       const struct message *message)
 {
+    const struct kv_answer answer = {
+        .status = KV_OK,
+        .reason = "",
+        .position = message->body.operation_ack.position,
+    };
+    if (request_is_command(request)) {
+        locate_want(client); /* there is a new view */
+    } else {
+        client_note_position(client, answer.position);
+    }
+    request_answer(client, request, &answer);
+}
+
+/* False: malformed, nothing was answered. */
+static bool answer_give(struct peer *peer, struct request *request, const struct message *message)
+{
+    struct kv_client *client = peer->client;
     if (message->type != MESSAGE_OPERATION_REJECTED) {
         request->queue->is_probing = false;
     }
     switch (message->type) {
-    case MESSAGE_OPERATION_ACK: {
-        const struct kv_answer answer = {
-            .status = KV_OK,
-            .reason = "",
-            .position = message->body.operation_ack.position,
-        };
-        request_answer(client, request, &answer);
+    case MESSAGE_OPERATION_ACK:
+        answer_ack(client, request, message);
         return true;
-    }
     case MESSAGE_OPERATION_FAILED:
         answer_failed(client, request, message);
         return true;
@@ -252,8 +325,18 @@ static bool answer_give(struct kv_client *client, struct request *request,
         answer_status(client, request, message);
         return true;
     default:
-        return answer_located(client, request, message);
+        return answer_located(peer, request, message);
     }
+}
+
+/* The answer to a question of the library's own. False: malformed. */
+static bool answer_own(struct peer *peer, const struct message *message)
+{
+    if (message->type == MESSAGE_OPERATION_REJECTED) {
+        locate_on_down(peer->client, peer); /* it knows no view: the next one is asked */
+        return true;
+    }
+    return message->type == MESSAGE_LOCATED && answer_located(peer, NULL, message);
 }
 
 static void answer_malformed(struct peer *peer, const char *what)
@@ -288,11 +371,9 @@ void answer_on_message(struct peer *peer, const void *bytes, uint32_t len)
     bool is_good = true;
     struct request *request = table_find(&client->table, id);
     if (request != NULL && request->peer == peer) {
-        is_good =
-            answer_fits(message.type, request->kind) && answer_give(client, request, &message);
-    } else if (peer == &client->arbiter && id != 0 && id == client->locate.request &&
-               message.type == MESSAGE_LOCATED) {
-        is_good = answer_located(client, NULL, &message);
+        is_good = answer_fits(message.type, request->kind) && answer_give(peer, request, &message);
+    } else if (locate_is_asked(client, peer, id)) {
+        is_good = answer_own(peer, &message);
     } else {
         client->counters.strays++;
     }

@@ -40,7 +40,7 @@ int32_t kv_client_get(struct kv_client *client, const char *node, const void *ke
         .node = node,
         .key = key,
         .key_len = key_len,
-        .number = min_index,
+        .min_index = min_index,
         .deadline_ms = deadline_ms,
         .on_answer = on_answer,
         .ctx = ctx,
@@ -57,7 +57,7 @@ int32_t kv_client_scan(struct kv_client *client, const char *node, const void *p
         .node = node,
         .key = prefix,
         .key_len = prefix_len,
-        .number = cursor,
+        .cursor = cursor,
         .limit = limit,
         .deadline_ms = deadline_ms,
         .on_answer = on_answer,
@@ -91,15 +91,33 @@ int32_t kv_client_status(struct kv_client *client, const char *node, uint32_t de
     return request_create(client, &call);
 }
 
-int32_t kv_client_leave(struct kv_client *client, const char *node, uint32_t deadline_ms,
-                        kv_answer_fn on_answer, void *ctx)
+static int32_t call_command(struct kv_client *client, enum request_kind kind, const char *node,
+                            uint32_t deadline_ms, kv_answer_fn on_answer, void *ctx)
 {
     const struct request_call call = {
-        .kind = REQUEST_LEAVE,
+        .kind = kind,
         .node = node != NULL ? node : "",
         .deadline_ms = deadline_ms,
         .on_answer = on_answer,
         .ctx = ctx,
     };
     return request_create(client, &call);
+}
+
+int32_t kv_client_leave(struct kv_client *client, const char *node, uint32_t deadline_ms,
+                        kv_answer_fn on_answer, void *ctx)
+{
+    return call_command(client, REQUEST_LEAVE, node, deadline_ms, on_answer, ctx);
+}
+
+int32_t kv_client_handover(struct kv_client *client, const char *node, uint32_t deadline_ms,
+                           kv_answer_fn on_answer, void *ctx)
+{
+    return call_command(client, REQUEST_HANDOVER, node, deadline_ms, on_answer, ctx);
+}
+
+int32_t kv_client_takeover(struct kv_client *client, const char *node, uint32_t deadline_ms,
+                           kv_answer_fn on_answer, void *ctx)
+{
+    return call_command(client, REQUEST_TAKEOVER, node, deadline_ms, on_answer, ctx);
 }

@@ -48,6 +48,23 @@ static void carrier_on_stopped(void *ctx)
     client_on_carrier_stopped(carrier->client);
 }
 
+/* What a transport logs may be the reason why a link does not come up. A plugin may log from any
+ * thread; the client's state is the loop's only. */
+static void carrier_on_log(void *ctx, const char *plugin, uint32_t level, const char *text)
+{
+    struct kv_client *client = ctx;
+    (void)plugin;
+    (void)level;
+    const uv_thread_t self = uv_thread_self();
+    if (!uv_thread_equal(&self, &client->thread) || client->is_closing) {
+        return;
+    }
+    peer_on_log(&client->arbiter, text);
+    for (struct list *at = client->peers.next; at != &client->peers; at = at->next) {
+        peer_on_log(LIST_ENTRY(at, struct peer, link), text);
+    }
+}
+
 /* Letters and digits only: the scheme becomes part of a file name. 0: not an address. */
 static size_t carrier_scheme_len(const char *uri)
 {
@@ -88,7 +105,7 @@ static int32_t carrier_start(struct carrier *carrier)
     if (status != KV_OK) {
         goto out;
     }
-    carrier->services = services_create(name, client->loop, NULL, NULL);
+    carrier->services = services_create(name, client->loop, carrier_on_log, client);
     status = guard_transport_create(carrier->plugin, carrier->services, settings, &limits, &events,
                                     carrier, &carrier->guard);
     if (status != KV_OK) {

@@ -24,6 +24,13 @@ uint64_t client_now_ms(void)
     return uv_hrtime() / 1000000u;
 }
 
+void client_note_position(struct kv_client *client, struct kv_position position)
+{
+    if (position.index > client->position.index) {
+        client->position = position;
+    }
+}
+
 /* ---- the turn ---- */
 
 /* Puts each request for a named node to that node's queue, or asks the arbiter once whether there
@@ -36,7 +43,7 @@ static void client_resolve(struct kv_client *client)
         list_remove(&request->in_queue);
         if (!view_name_valid(request->node, strlen(request->node))) {
             request_fail(client, request, KV_E_NOT_FOUND, "no node can have this name");
-        } else if (request->kind == REQUEST_LEAVE) {
+        } else if (request_is_command(request)) {
             queue_push(&client->arbiter.queue, request); /* the arbiter knows best */
         } else if (member != NULL) {
             queue_push(&peer_get(client, member)->queue, request);
@@ -95,6 +102,7 @@ static void client_sweep(struct kv_client *client)
         }
         if (list_is_empty(&peer->sent)) {
             KV_CHECK(client->primary != peer);
+            locate_on_down(client, peer);
             peer_close(peer);
             alloc_free(peer);
         }
@@ -251,6 +259,9 @@ static struct kv_client *client_alloc(struct uv_loop_s *loop,
 {
     struct kv_client *client = alloc_zeroed(1, sizeof(*client));
     client->loop = loop;
+    client->thread = uv_thread_self();
+    client->seen_index = options->seen_index;
+    client->reads_stale = options->stale_reads != 0;
     client->arbiter_uri = alloc_string(options->arbiter_uri, strlen(options->arbiter_uri));
     if (options->plugin_folder != NULL) {
         client->plugin_folder =
@@ -285,6 +296,11 @@ int32_t kv_client_create(struct uv_loop_s *loop, const struct kv_client_options 
 {
     if (loop == NULL || options->arbiter_uri == NULL) {
         snprintf(ret_error, LOADER_ERROR_MAX, "the arbiter's address is missing");
+        return KV_E_INVALID;
+    }
+    if (strlen(options->arbiter_uri) > URI_MAX) {
+        snprintf(ret_error, LOADER_ERROR_MAX, "the arbiter's address is longer than %u bytes",
+                 URI_MAX);
         return KV_E_INVALID;
     }
     struct kv_client *client = client_alloc(loop, options);
@@ -334,4 +350,9 @@ void kv_client_read_counters(const struct kv_client *client,
                              struct kv_client_counters *ret_counters)
 {
     *ret_counters = client->counters;
+}
+
+void kv_client_position(const struct kv_client *client, struct kv_position *ret_position)
+{
+    *ret_position = client->position;
 }

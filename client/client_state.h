@@ -31,7 +31,8 @@
 
 struct kv_client {
     uv_loop_t *loop;
-    char *arbiter_uri;
+    uv_thread_t thread;  /* the loop's */
+    char *arbiter_uri;   /* as configured; the peer has the others that the view names */
     char *plugin_folder; /* NULL: the usual places */
     uint64_t id;
     uint32_t timeout_ms;
@@ -59,6 +60,9 @@ struct kv_client {
     uint64_t last_id;
     uint64_t last_order;
     struct kv_client_counters counters;
+    struct kv_position position; /* the highest of its own acknowledged updates */
+    uint64_t seen_index;         /* options.seen_index */
+    bool reads_stale;            /* options.stale_reads */
 
     struct message outgoing; /* kept zeroed where unused, so that sending clears nothing */
     uint8_t *scratch;        /* one encoded message */
@@ -77,6 +81,9 @@ struct kv_client {
 
 /* Milliseconds of a clock that never goes back; exact also when the loop was kept busy. */
 uint64_t client_now_ms(void);
+
+/* An update of its own was acknowledged. */
+void client_note_position(struct kv_client *client, struct kv_position position);
 
 /* Has the next turn of the loop do what can be done. */
 void client_wake(struct kv_client *client);

@@ -64,3 +64,10 @@ void queue_end_hold_for_view(struct queue *queue)
         queue->is_held_for_view = false;
     }
 }
+
+void queue_end_hold(struct queue *queue)
+{
+    queue->hold_until_ms = 0;
+    queue->is_held_for_view = false;
+    queue->probe = NULL;
+}

@@ -16,7 +16,7 @@ struct queue {
     struct list again; /* were sent before: go first; ascending order */
     struct list fresh;
     uint64_t hold_until_ms;
-    bool is_held_for_view; /* a new answer of the arbiter ends the hold earlier */
+    bool is_held_for_view; /* a new word on the view ends the hold earlier */
     bool is_probing;       /* one request at a time until one is not refused */
     struct request *probe; /* that one, while its answer is outstanding */
 };
@@ -36,5 +36,9 @@ void queue_hold(struct queue *queue, uint64_t until_ms, bool is_for_view);
 
 /* The place may be another one now, or has a fresh reason to be tried. */
 void queue_end_hold_for_view(struct queue *queue);
+
+/* The place is another one: the pause that the old one asked for is over. One that was refused is
+ * still sent alone first. */
+void queue_end_hold(struct queue *queue);
 
 #endif

@@ -12,7 +12,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Pause after "ask again", when the arbiter does not answer earlier. */
+/* Pause after "ask again", when nobody tells the view earlier. */
 #define REQUEST_HOLD_VIEW_MS 250u
 /* Pause after a refusal that names none. */
 #define REQUEST_HOLD_MS     50u
@@ -36,7 +36,8 @@ int32_t request_create(struct kv_client *client, const struct request_call *call
     struct request *request = alloc_bytes(sizeof(*request) + payload + node_len);
     memset(request, 0, sizeof(*request));
     request->order = ++client->last_order;
-    request->number = call->number;
+    request->min_index = call->min_index;
+    request->cursor = call->cursor;
     request->on_answer = call->on_answer;
     request->ctx = call->ctx;
     request->limit = call->limit;
@@ -71,12 +72,18 @@ int32_t request_create(struct kv_client *client, const struct request_call *call
 bool request_changes(const struct request *request)
 {
     return request->kind == REQUEST_INSERT || request->kind == REQUEST_REMOVE ||
-           request->kind == REQUEST_LEAVE;
+           request_is_command(request);
+}
+
+bool request_is_command(const struct request *request)
+{
+    return request->kind == REQUEST_LEAVE || request->kind == REQUEST_HANDOVER ||
+           request->kind == REQUEST_TAKEOVER;
 }
 
 struct queue *request_queue(struct kv_client *client, const struct request *request)
 {
-    if (request->kind == REQUEST_VIEW || request->kind == REQUEST_LEAVE) {
+    if (request->kind == REQUEST_VIEW || request_is_command(request)) {
         return &client->arbiter.queue;
     }
     if (request->node == NULL) {
@@ -86,25 +93,40 @@ struct queue *request_queue(struct kv_client *client, const struct request *requ
     return peer == NULL || peer->is_orphan ? &client->lookups : &peer->queue;
 }
 
+/* The state that a read has to wait for: what the caller gave, what another client handed over, and
+ * this client's own updates. The primary's reads are linearizable, they show those anyway. */
+static uint64_t request_min_index(const struct request *request, const struct kv_client *client)
+{
+    uint64_t index =
+        request->min_index > client->seen_index ? request->min_index : client->seen_index;
+    bool is_own_needed = request->node != NULL && !client->reads_stale;
+    return is_own_needed && client->position.index > index ? client->position.index : index;
+}
+
 /* Fills the client's outgoing message. */
 static void request_fill(struct request *request, struct kv_client *client, uint64_t id,
                          uint32_t deadline_ms)
 {
     static const uint8_t types[] = {
-        [REQUEST_INSERT] = MESSAGE_INSERT, [REQUEST_REMOVE] = MESSAGE_REMOVE,
-        [REQUEST_GET] = MESSAGE_GET,       [REQUEST_SCAN] = MESSAGE_SCAN,
-        [REQUEST_STATUS] = MESSAGE_STATUS, [REQUEST_VIEW] = MESSAGE_LOCATE,
-        [REQUEST_LEAVE] = MESSAGE_LEAVE,
+        [REQUEST_INSERT] = MESSAGE_INSERT,    [REQUEST_REMOVE] = MESSAGE_REMOVE,
+        [REQUEST_GET] = MESSAGE_GET,          [REQUEST_SCAN] = MESSAGE_SCAN,
+        [REQUEST_STATUS] = MESSAGE_STATUS,    [REQUEST_VIEW] = MESSAGE_LOCATE,
+        [REQUEST_LEAVE] = MESSAGE_LEAVE,      [REQUEST_HANDOVER] = MESSAGE_PROMOTE,
+        [REQUEST_TAKEOVER] = MESSAGE_PROMOTE,
     };
     struct message *message = &client->outgoing;
     const struct bytes_view key = {request->bytes, request->key_len};
     const struct bytes_view value = {request->bytes + request->key_len, request->value_len};
+    const struct bytes_view node = {(const uint8_t *)request->node,
+                                    request->node == NULL ? 0 : strlen(request->node)};
     message->type = types[request->kind];
     switch (request->kind) {
     case REQUEST_SCAN:
         message->body.scan.request = id;
         message->body.scan.deadline_ms = deadline_ms;
-        message->body.scan.cursor = request->number;
+        message->body.scan.at_primary = request->node == NULL;
+        message->body.scan.min_index = request_min_index(request, client);
+        message->body.scan.cursor = request->cursor;
         message->body.scan.limit = request->limit;
         message->body.scan.prefix = key;
         break;
@@ -114,13 +136,20 @@ static void request_fill(struct request *request, struct kv_client *client, uint
         break;
     case REQUEST_LEAVE:
         message->body.leave.request = id;
-        message->body.leave.name.at = (const uint8_t *)request->node;
-        message->body.leave.name.len = strlen(request->node);
+        message->body.leave.incarnation = 0; /* no replica says it of itself */
+        message->body.leave.name = node;
+        break;
+    case REQUEST_HANDOVER:
+    case REQUEST_TAKEOVER:
+        message->body.promote.request = id;
+        message->body.promote.force = request->kind == REQUEST_TAKEOVER;
+        message->body.promote.name = node;
         break;
     default:
         message->body.operation.request = id;
         message->body.operation.deadline_ms = deadline_ms;
-        message->body.operation.min_index = request->number;
+        message->body.operation.at_primary = request->node == NULL;
+        message->body.operation.min_index = request_min_index(request, client);
         message->body.operation.key = key;
         message->body.operation.value = value;
         break;
@@ -214,7 +243,7 @@ static void request_fail_unreachable(struct kv_client *client, struct request *r
 {
     const struct peer *peer = NULL;
     const struct peer *arbiter = &client->arbiter;
-    bool needs_view = request->kind != REQUEST_VIEW && request->kind != REQUEST_LEAVE;
+    bool needs_view = request->kind != REQUEST_VIEW && !request_is_command(request);
     if (!needs_view) {
         peer = arbiter;
     } else if (request->node != NULL) {
@@ -223,21 +252,26 @@ static void request_fail_unreachable(struct kv_client *client, struct request *r
         peer = client->primary;
     }
     bool has_peer = !needs_view || peer != NULL;
+    if (request_is_command(request) && peer_has_more(arbiter)) {
+        request_fail(client, request, KV_E_UNREACHABLE,
+                     "the arbiter answers at none of its %u addresses", arbiter->uris_len);
+        return;
+    }
     if (has_peer && peer->is_up) {
         request_fail(client, request, KV_E_UNREACHABLE, "%s takes nothing more at the moment",
                      peer->name);
     } else if (has_peer) {
         request_fail(client, request, KV_E_UNREACHABLE, "no connection to %s at %s%s%s", peer->name,
-                     peer->uri, peer->trouble[0] != '\0' ? ": " : "", peer->trouble);
+                     peer_uri(peer), peer->trouble[0] != '\0' ? ": " : "", peer->trouble);
     } else if (client->view->number != 0 && request->node == NULL && arbiter->is_up) {
         request_fail(client, request, KV_E_UNREACHABLE, "the cluster has no primary (view %llu)",
                      (unsigned long long)client->view->number);
     } else if (!arbiter->is_up) {
         request_fail(client, request, KV_E_UNREACHABLE, "no connection to the arbiter at %s%s%s",
-                     arbiter->uri, arbiter->trouble[0] != '\0' ? ": " : "", arbiter->trouble);
+                     peer_uri(arbiter), arbiter->trouble[0] != '\0' ? ": " : "", arbiter->trouble);
     } else {
         request_fail(client, request, KV_E_UNREACHABLE, "the arbiter at %s tells no view",
-                     arbiter->uri);
+                     peer_uri(arbiter));
     }
 }
 
@@ -262,30 +296,54 @@ void request_reason(const char *reason, struct bytes_view text, char *ret_reason
              (int)text.len, text.len == 0 ? "" : (const char *)text.at);
 }
 
+/* Reasons for which the primary may be another one by now, or is about to be. */
+static bool request_is_for_view(uint8_t reason)
+{
+    return reason == REJECT_NOT_PRIMARY || reason == REJECT_NOT_READY || reason == REJECT_LEAVING;
+}
+
+/* Reasons that pass by themselves. */
+static bool request_is_passing(uint8_t reason)
+{
+    return reason == REJECT_OVERLOADED || reason == REJECT_MIN_IN_SYNC || reason == REJECT_STORE;
+}
+
+/* The refusal stands. */
+static void request_fail_refused(struct kv_client *client, struct request *request, uint8_t reason)
+{
+    int32_t status = KV_E_REJECTED;
+    if (request_is_command(request) && reason == REJECT_NOT_FOUND) {
+        status = KV_E_NOT_FOUND;
+    } else if (reason == REJECT_TOO_LARGE) {
+        status = KV_E_TOO_LARGE;
+    }
+    request->queue->is_probing = false;
+    request_fail(client, request, status, "%s", client->reject_text);
+}
+
 void request_refused(struct kv_client *client, struct request *request, uint8_t reason,
                      uint32_t retry_after_ms, struct bytes_view text)
 {
     request->retry_after_ms = retry_after_ms;
     request_reason(message_reject_text(reason), text, client->reject_text);
     client->reject = reason;
-    bool is_for_view =
-        reason == REJECT_NOT_PRIMARY || reason == REJECT_NOT_READY || reason == REJECT_LEAVING;
-    bool is_passing =
-        reason == REJECT_OVERLOADED || reason == REJECT_MIN_IN_SYNC || reason == REJECT_STORE;
-    if (request->kind == REQUEST_LEAVE || (!is_for_view && !is_passing)) {
-        int32_t status = KV_E_REJECTED;
-        if (request->kind == REQUEST_LEAVE && reason == REJECT_NOT_FOUND) {
-            status = KV_E_NOT_FOUND;
-        } else if (reason == REJECT_TOO_LARGE) {
-            status = KV_E_TOO_LARGE;
-        }
-        request->queue->is_probing = false;
-        request_fail(client, request, status, "%s", client->reject_text);
+    if (reason == REJECT_UNSUPPORTED && request_is_command(request) &&
+        peer_has_more(&client->arbiter)) {
+        /* The address is a member's: the arbiter is at another one. */
+        request_requeue(client, request);
+        peer_try_next(&client->arbiter, "it is no arbiter");
+        return;
+    }
+    bool is_for_view = request_is_for_view(reason);
+    if (request_is_command(request) || (!is_for_view && !request_is_passing(reason))) {
+        request_fail_refused(client, request, reason);
         return;
     }
     uint64_t pause_ms = retry_after_ms != 0 ? retry_after_ms : REQUEST_HOLD_MS;
     if (is_for_view) {
         pause_ms = request->node == NULL ? REQUEST_HOLD_VIEW_MS : REQUEST_HOLD_MS;
+    }
+    if (is_for_view || reason == REJECT_MIN_IN_SYNC || reason == REJECT_STORE) {
         locate_want(client);
     }
     if (pause_ms > REQUEST_HOLD_MS_MAX) {

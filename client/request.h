@@ -21,6 +21,8 @@ enum request_kind {
     REQUEST_STATUS,
     REQUEST_VIEW,
     REQUEST_LEAVE,
+    REQUEST_HANDOVER,
+    REQUEST_TAKEOVER,
 };
 
 /* One block of memory: the struct, then key, value and the node's name with its NUL. */
@@ -32,7 +34,8 @@ struct request {
     uint64_t id;         /* on the wire, another one each time it is sent; 0: not sent */
     uint64_t order;      /* in which the caller issued it */
     uint64_t sent_ms;
-    uint64_t number;        /* get: min_index; scan: cursor */
+    uint64_t min_index;     /* get: as the caller gave it */
+    uint64_t cursor;        /* scan */
     uint64_t unknown_since; /* its node is not in the view: locates sent by then */
     kv_answer_fn on_answer;
     void *ctx;
@@ -55,7 +58,8 @@ struct request_call {
     size_t key_len;
     const void *value;
     size_t value_len;
-    uint64_t number;
+    uint64_t min_index;
+    uint64_t cursor;
     uint32_t limit;
     uint32_t deadline_ms;
     kv_answer_fn on_answer;
@@ -92,6 +96,9 @@ void request_reason(const char *reason, struct bytes_view text, char *ret_reason
 
 /* True when executing it twice could be told from executing it once. */
 bool request_changes(const struct request *request);
+
+/* True for what the arbiter is asked to do with a node: leave, handover, takeover. */
+bool request_is_command(const struct request *request);
 
 /* The queue it waits in until it is sent; that of the lookups when its node is not known. */
 struct queue *request_queue(struct kv_client *client, const struct request *request);

@@ -43,9 +43,11 @@ static void server_fill_located(struct server *server, struct message *answer)
     view.number = 1;
     view.cluster = 1;
     view.primary = 1;
+    view.ack = 1;
     view.members_len = 1;
     view.members[0].node = 1;
     view.members[0].joined = 1;
+    view.members[0].starts = 1;
     view.members[0].incarnation = 1;
     view.members[0].state = MEMBER_IN_SYNC;
     view.members[0].uris_len = 1;

@@ -89,8 +89,26 @@ uint64_t fake_request_id(const struct message *message)
         return message->body.scan.request;
     case MESSAGE_LEAVE:
         return message->body.leave.request;
+    case MESSAGE_PROMOTE:
+        return message->body.promote.request;
     default:
         return message->body.request.request;
+    }
+}
+
+/* What tests look at of the last message. */
+static void fake_note(struct fake_node *node, const struct message *message)
+{
+    if (message->type == MESSAGE_GET) {
+        node->last_min_index = message->body.operation.min_index;
+        node->last_at_primary = message->body.operation.at_primary;
+    } else if (message->type == MESSAGE_SCAN) {
+        node->last_min_index = message->body.scan.min_index;
+        node->last_at_primary = message->body.scan.at_primary;
+    } else if (message->type == MESSAGE_PROMOTE) {
+        node->last_force = message->body.promote.force;
+    } else if (message->type == MESSAGE_LEAVE) {
+        assert_true(message->body.leave.incarnation == 0);
     }
 }
 
@@ -107,6 +125,10 @@ static void fake_on_message(void *ctx, struct guard_link *link, const void *byte
         node->last_deadline_ms = message.body.operation.deadline_ms;
     }
     node->last_request = fake_request_id(&message);
+    fake_note(node, &message);
+    if (node->is_deaf) {
+        return;
+    }
     if (node->fake->hook == NULL || !node->fake->hook(node->fake->hook_ctx, node, link, &message)) {
         fake_serve(node, link, &message, 0);
     }
@@ -219,6 +241,26 @@ static void fake_serve_status(struct fake_node *node, struct guard_link *link, u
     fake_send(node, link, &answer, delay_ms);
 }
 
+static void fake_serve_promote(struct fake_node *node, struct guard_link *link,
+                               const struct message *message)
+{
+    struct fake *fake = node->fake;
+    char name[NODE_NAME_MAX + 1u];
+    fake_text(name, sizeof(name), message->body.promote.name.at, message->body.promote.name.len);
+    const struct member *member = view_find_name(&fake->view, name);
+    if (member == NULL) {
+        fake_reject(node, link, message, REJECT_NOT_FOUND, 0);
+        return;
+    }
+    fake_set_primary(fake, (uint32_t)member->node);
+    if (message->body.promote.force != 0) {
+        fake->view.forced = fake->view.number;
+    }
+    struct message answer = {.type = MESSAGE_OPERATION_ACK, .cluster = FAKE_CLUSTER};
+    answer.body.operation_ack.request = fake_request_id(message);
+    fake_send(node, link, &answer, 0);
+}
+
 void fake_serve(struct fake_node *node, struct guard_link *link, const struct message *message,
                 uint32_t delay_ms)
 {
@@ -242,6 +284,9 @@ void fake_serve(struct fake_node *node, struct guard_link *link, const struct me
         answer.type = MESSAGE_OPERATION_ACK;
         answer.body.operation_ack.request = id;
         fake_send(node, link, &answer, delay_ms);
+        return;
+    case MESSAGE_PROMOTE:
+        fake_serve_promote(node, link, message);
         return;
     case MESSAGE_GET: /* a key that starts with '-' is absent; else the value is the key */
         answer.type = MESSAGE_GET_RESULT;
@@ -350,6 +395,7 @@ void fake_set_primary(struct fake *fake, uint32_t index)
 {
     fake->view.number++;
     fake->view.primary = index;
+    fake->view.ack = index == 0 ? 0 : 1;
 }
 
 void fake_remove_member(struct fake *fake, uint32_t index)
@@ -381,6 +427,7 @@ void fake_init(struct fake *fake, uint32_t nodes_len)
     fake->view.number = 1;
     fake->view.cluster = FAKE_CLUSTER;
     fake->view.primary = 1;
+    fake->view.ack = 1;
     for (uint32_t i = 0; i < fake->nodes_len; i++) {
         struct fake_node *node = &fake->nodes[i];
         node->fake = fake;
@@ -392,6 +439,7 @@ void fake_init(struct fake *fake, uint32_t nodes_len)
         }
         struct member *member = &fake->view.members[fake->view.members_len++];
         member->node = i;
+        member->starts = 1;
         member->incarnation = 1;
         member->joined = 1;
         member->state = MEMBER_IN_SYNC;
@@ -481,6 +529,8 @@ void outcome_on_answer(void *ctx, const struct kv_answer *answer)
     outcome->value_len = answer->value_len;
     outcome->records_len = answer->records_len;
     outcome->view = answer->view;
+    outcome->forced = answer->forced;
+    outcome->arbiter_uris_len = answer->arbiter_uris_len;
     outcome->nodes_len = answer->nodes_len;
     outcome->keys = answer->keys;
     assert_non_null(answer->reason);
@@ -489,6 +539,10 @@ void outcome_on_answer(void *ctx, const struct kv_answer *answer)
     if (answer->primary != NULL) {
         fake_text(outcome->primary, sizeof(outcome->primary), answer->primary,
                   strlen(answer->primary));
+    }
+    if (answer->told_by != NULL) {
+        fake_text(outcome->told_by, sizeof(outcome->told_by), answer->told_by,
+                  strlen(answer->told_by));
     }
     if (answer->name != NULL) {
         fake_text(outcome->name, sizeof(outcome->name), answer->name, strlen(answer->name));

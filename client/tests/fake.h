@@ -36,6 +36,10 @@ struct fake_node {
     uint64_t locates;
     uint64_t last_request; /* id of the last request received */
     uint32_t last_deadline_ms;
+    uint64_t last_min_index; /* of the last Get or Scan */
+    uint8_t last_at_primary;
+    uint8_t last_force; /* of the last Promote */
+    bool is_deaf;       /* takes everything, answers nothing: a stopped process */
 };
 
 /* True: the test has dealt with the message. */
@@ -80,6 +84,9 @@ struct outcome {
     uint32_t value_len;
     uint32_t records_len;
     uint64_t view;
+    uint64_t forced;
+    char told_by[32];
+    uint32_t arbiter_uris_len;
     char primary[32];
     uint32_t nodes_len;
     char name[32];

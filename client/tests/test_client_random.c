@@ -92,8 +92,12 @@ static void issue(struct world *world)
         status = kv_client_status(client, node, deadline_ms, world_on_answer, one);
     } else if (choice < 98) {
         status = kv_client_view(client, deadline_ms, world_on_answer, one);
-    } else {
+    } else if (choice < 99) {
         status = kv_client_leave(client, "n2", deadline_ms, world_on_answer, one);
+    } else {
+        status = index % 2 == 0
+                     ? kv_client_handover(client, "n3", deadline_ms, world_on_answer, one)
+                     : kv_client_takeover(client, "n1", deadline_ms, world_on_answer, one);
     }
     world->is_inside = false;
     if (status != KV_OK) {
@@ -107,9 +111,9 @@ static void issue(struct world *world)
 static bool world_hook(void *ctx, struct fake_node *node, struct guard_link *link,
                        const struct message *message)
 {
-    static const uint8_t reasons[] = {REJECT_NOT_READY,   REJECT_LEAVING,   REJECT_OVERLOADED,
-                                      REJECT_MIN_IN_SYNC, REJECT_TOO_LARGE, REJECT_DEADLINE,
-                                      REJECT_NOT_PRIMARY};
+    static const uint8_t reasons[] = {REJECT_NOT_READY,   REJECT_LEAVING,    REJECT_OVERLOADED,
+                                      REJECT_MIN_IN_SYNC, REJECT_TOO_LARGE,  REJECT_DEADLINE,
+                                      REJECT_NOT_PRIMARY, REJECT_UNSUPPORTED};
     struct world *world = ctx;
     struct rand *rand = &world->rand;
     uint64_t choice = world->is_healed ? 999 : rand_below(rand, 400);
@@ -162,6 +166,35 @@ static bool world_hook(void *ctx, struct fake_node *node, struct guard_link *lin
     return false;
 }
 
+/* The arbiter, or a member, is said to be at a further address as well, where another one is. */
+static void misdirect(struct fake *fake, uint32_t index)
+{
+    struct view *view = &fake->view;
+    struct member *member = &view->members[index % view->members_len];
+    view->number++;
+    if (index == FAKE_ARBITER) {
+        view->arbiter_uris_len = 1;
+        memcpy(view->arbiter_uris[0], fake->nodes[2].uri, sizeof(view->arbiter_uris[0]));
+    } else {
+        member->uris_len = 2;
+        memcpy(member->uris[1], member->uris[0], sizeof(member->uris[0]));
+        memcpy(member->uris[0], fake->nodes[FAKE_ARBITER].uri, sizeof(member->uris[0]));
+    }
+}
+
+/* Each at its own address only. */
+static void put_right(struct fake *fake)
+{
+    struct view *view = &fake->view;
+    view->number++;
+    view->arbiter_uris_len = 0;
+    for (uint32_t i = 0; i < view->members_len; i++) {
+        struct member *member = &view->members[i];
+        member->uris_len = 1;
+        memcpy(member->uris[0], fake->nodes[member->node].uri, sizeof(member->uris[0]));
+    }
+}
+
 /* A random change of the cluster; between two runs of the loop. */
 static void disturb(struct world *world)
 {
@@ -172,7 +205,11 @@ static void disturb(struct world *world)
         fake_node_start(fake, FAKE_ARBITER);
     } else if (choice < 50) {
         fake_set_primary(fake, index); /* 0: none */
-    } else if (choice < 75) {
+    } else if (choice < 55) {
+        misdirect(fake, index);
+    } else if (choice < 60) {
+        put_right(fake);
+    } else if (choice < 80) {
         fake_node_cut(fake, index);
     } else if (fake->nodes[index].guard != NULL) {
         fake_node_stop(fake, index);
@@ -189,6 +226,7 @@ static void heal(struct world *world)
             fake_node_start(&world->fake, i);
         }
     }
+    put_right(&world->fake);
     fake_set_primary(&world->fake, 3);
 }
 

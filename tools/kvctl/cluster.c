@@ -44,6 +44,8 @@ static void cluster_on_view(void *ctx, const struct kv_answer *answer)
     }
     cluster->id = answer->cluster;
     cluster->view = answer->view;
+    cluster->forced = answer->forced;
+    cluster->told_by = cluster_copy(answer->told_by);
     cluster->primary = cluster_copy(answer->primary);
     cluster->nodes_len = answer->nodes_len;
     cluster->nodes = memory_allocate_zero(answer->nodes_len, sizeof(*cluster->nodes));
@@ -65,6 +67,7 @@ static void cluster_on_status(void *ctx, const struct kv_answer *answer)
         return;
     }
     node->is_up = true;
+    node->says = cluster_copy(answer->role);
     node->position = answer->position;
     node->durable_index = answer->durable_index;
     node->committed_index = answer->committed_index;
@@ -88,7 +91,8 @@ void cluster_ask(struct session *session, uint32_t node_ms, struct outcome *ret_
     struct cluster cluster = {0};
     struct view_answer view = {ret_outcome, &cluster};
     memset(ret_outcome, 0, sizeof(*ret_outcome));
-    session_finish(session, kv_client_view(session->client, 0, cluster_on_view, &view),
+    session_finish(session,
+                   kv_client_view(session->client, session->view_ms, cluster_on_view, &view),
                    ret_outcome);
     if (ret_outcome->status != KV_OK) {
         return;
@@ -117,6 +121,7 @@ void cluster_close(struct cluster *cluster)
         struct cluster_node *node = &cluster->nodes[i];
         free(node->name);
         free(node->role);
+        free(node->says);
         cluster_free_all(node->uris, node->uris_len);
         free(node->reason);
         free(node->persist_plugin);
@@ -127,7 +132,19 @@ void cluster_close(struct cluster *cluster)
     }
     free(cluster->nodes);
     free(cluster->primary);
+    free(cluster->told_by);
     memset(cluster, 0, sizeof(*cluster));
+}
+
+bool cluster_is_in_sync(const struct cluster_node *node)
+{
+    return strcmp(node->role, "candidate") != 0;
+}
+
+bool cluster_has_primary(const struct cluster *cluster)
+{
+    const struct cluster_node *primary = cluster_find(cluster, cluster->primary);
+    return primary != NULL && primary->is_up;
 }
 
 const struct cluster_node *cluster_find(const struct cluster *cluster, const char *name)

@@ -11,6 +11,7 @@
 struct cluster_node {
     char *name;
     char *role; /* in the view: "primary", "secondary", "candidate" */
+    char *says; /* what it calls itself: also "joining": it waits to be let in */
     char **uris;
     uint32_t uris_len;
     struct outcome outcome; /* of asking it */
@@ -32,17 +33,25 @@ struct cluster_node {
 struct cluster {
     uint64_t id;
     uint64_t view;
-    char *primary; /* its name; "" when there is none */
+    uint64_t forced; /* number of the last view that an operator forced; 0: none */
+    char *told_by;   /* the member that told the view; "": the arbiter */
+    char *primary;   /* its name; "" when there is none */
     struct cluster_node *nodes;
     uint32_t nodes_len;
 };
 
-/* Asks the arbiter within the session's usual timeout, then each node for at most node_ms. On KV_OK
- * in ret_outcome->status, *ret_cluster is to be closed. */
+/* Asks the arbiter within the session's usual timeout, 2 s at most, then each node for at most
+ * node_ms. On KV_OK in ret_outcome->status, *ret_cluster is to be closed. */
 void cluster_ask(struct session *session, uint32_t node_ms, struct outcome *ret_outcome,
                  struct cluster *ret_cluster);
 
 void cluster_close(struct cluster *cluster);
+
+/* Whether the view's primary answers. */
+bool cluster_has_primary(const struct cluster *cluster);
+
+/* Whether the node counts: a primary or a secondary, not a candidate. */
+bool cluster_is_in_sync(const struct cluster_node *node);
 
 /* The node of that name; NULL: none. */
 const struct cluster_node *cluster_find(const struct cluster *cluster, const char *name);

@@ -1,7 +1,8 @@
 /*
- * export and scan: all pairs, page by page, from one node. The node is fixed at the beginning,
- * since a cursor means something to the node that gave it only. A page that was not answered is
- * asked for again; nothing is written before it is answered, so nothing is written twice.
+ * export and scan: all pairs, page by page, from the node named, else from whoever is primary: a
+ * cursor means the same to every node, so a failover in between does no harm. A page that was not
+ * answered is asked for again; nothing is written before it is answered, so nothing is written
+ * twice.
  */
 #include "cluster.h"
 #include "json_bytes.h"
@@ -24,7 +25,7 @@ struct export
 {
     struct kvctl *ctl;
     enum pairs_format format;
-    char *node;
+    char *node; /* for people: the one named, or who was primary at the beginning */
     FILE *file;
     struct progress progress;
     bool shows_progress;
@@ -67,8 +68,9 @@ static int export_page(struct export *export)
     for (uint64_t attempt = 0;; attempt++) {
         memset(&export->outcome, 0, sizeof(export->outcome));
         session_finish(&ctl->session,
-                       kv_client_scan(ctl->session.client, export->node, prefix, strlen(prefix),
-                                      export->cursor, limit, 0, export_on_page, export),
+                       kv_client_scan(ctl->session.client, ctl->options.node, prefix,
+                                      strlen(prefix), export->cursor, limit, 0, export_on_page,
+                                      export),
                        &export->outcome);
         int32_t status = export->outcome.status;
         if (status == KV_OK) {

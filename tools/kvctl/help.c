@@ -16,16 +16,18 @@ static const char help_whole[] =
     "  status               shows the nodes of the cluster\n"
     "  digest               shows whether the nodes hold the same data\n"
     "  leave NAME           takes a node out of the cluster\n"
-    "  handover NAME        makes another node the primary (not in this version)\n"
+    "  handover NAME        makes another node the primary; nothing is lost\n"
+    "  takeover NAME        the same by force, when the primary is gone for good\n"
     "  bench                measures throughput and latency\n"
     "  help [VERB]          this text, or what a verb takes (also: kvctl VERB --help)\n"
     "\n"
     "Options, before or after the verb:\n"
-    "  -a, --arbiter URI    whom to ask first; default: the environment's KV_ARBITER, then\n"
-    "                       tcp://127.0.0.1:7400\n"
+    "  -a, --arbiter URI    whom to ask first, the arbiter or any member; default: the\n"
+    "                       environment's KV_ARBITER, then tcp://127.0.0.1:7400\n"
     "      --json           one JSON object a line on stdout; bytes that are not UTF-8 stand in\n"
     "                       members key_base64, value_base64\n"
-    "      --timeout MS     how long a request may take, default 2000\n"
+    "      --timeout MS     how long a request may take, failover included, default 2000; for\n"
+    "                       leave, handover and takeover 12000\n"
     "      --plugins DIR    folder of the transport plugins, default: the installed one\n"
     "  -h, --help           help\n"
     "      --version        version\n"
@@ -47,16 +49,19 @@ static const struct help_topic help_topics[] = {
      "Stores VALUE under KEY. Done means: it is in the store of the primary and of every\n"
      "in-sync secondary. VALUE - takes the value from stdin, all bytes up to its end (so the\n"
      "value \"-\" itself is stored by: printf - | kvctl put KEY -).\n"},
-    {"get", "kvctl get KEY [--node NAME]\n"
-            "\n"
-            "Writes the value's bytes and a newline. --node NAME reads from that node instead of\n"
-            "the primary. Exit status 1: there is no such key; 4: there is no such node.\n"},
+    {"get",
+     "kvctl get KEY [--node NAME] [--at-least INDEX]\n"
+     "\n"
+     "Writes the value's bytes and a newline. --node NAME reads from that node instead of\n"
+     "the primary. --at-least INDEX: from a state that holds the update of that index, which\n"
+     "put --json told; the node waits for it, at most for --timeout. Exit status 1: there is\n"
+     "no such key; 4: there is no such node.\n"},
     {"remove",
      "kvctl remove KEY\n"
      "\n"
      "Removes KEY. Removing a key that is not there is done as well, unless the node says\n"
      "otherwise (exit status 1).\n"},
-    {"scan", "kvctl scan [--prefix P] [--limit N] [--node NAME] [--retries N]\n"
+    {"scan", "kvctl scan [--prefix P] [--limit N] [--node NAME] [--at-least INDEX] [--retries N]\n"
              "\n"
              "Writes KEY, a tab, VALUE and a newline for each pair whose key starts with P, in no\n"
              "useful order, at most N of them. Bytes that do not print are escaped as in the tsv\n"
@@ -83,11 +88,13 @@ static const struct help_topic help_topics[] = {
      "The first Ctrl-C stops sending, waits for the answers and says how far it came (exit status\n"
      "3). An import may simply be run again: it inserts the same pairs.\n"},
     {"export",
-     "kvctl export [FILE|-] [--format tsv|jsonl] [--node NAME] [--retries N] [--progress]\n"
+     "kvctl export [FILE|-] [--format tsv|jsonl] [--node NAME] [--at-least INDEX] [--retries N]\n"
+     "             [--progress]\n"
      "\n"
-     "Writes all pairs of one node, the primary if none is named, to FILE or stdout, in the "
-     "formats\n"
-     "of import. FILE appears when it is complete. A pair that is updated meanwhile is written as "
+     "Writes all pairs of one node, of whoever is the primary if none is named, to FILE or "
+     "stdout,\n"
+     "in the formats of import. FILE appears when it is complete. A pair that is updated meanwhile "
+     "is written as "
      "it\n"
      "was before or after. With --json the summary is a JSON object, on stdout, or on stderr when\n"
      "the pairs go to stdout.\n"},
@@ -96,7 +103,9 @@ static const struct help_topic help_topics[] = {
      "\n"
      "The arbiter's view and what each node says of itself. A node that does not answer within\n"
      "500 ms (or --timeout, if shorter) is shown as down; in JSON its numbers are null then.\n"
-     "lag: how many committed updates the node is behind the primary.\n"},
+     "lag: how many committed updates the node is behind the primary. While the primary does not\n"
+     "answer it says who is missing of the in-sync set (JSON: waiting_for); forced: the last view\n"
+     "that an operator forced; told_by: the member that told the view, if not the arbiter.\n"},
     {"digest",
      "kvctl digest [--node NAME]\n"
      "\n"
@@ -106,15 +115,29 @@ static const struct help_topic help_topics[] = {
      "--timeout until all nodes of the view name the same digest at the same index; exit status "
      "3:\n"
      "they did not. Nodes that are still down then are named on stderr and not compared.\n"},
-    {"leave", "kvctl leave NAME\n"
-              "\n"
-              "Takes a node out of the cluster; done when it is out of the view. Exit status 4:\n"
-              "refused, or no node of that name.\n"},
+    {"leave",
+     "kvctl leave NAME\n"
+     "\n"
+     "Takes a node out of the cluster; done when it is out of the view. A primary hands\n"
+     "over first, if there is another in-sync node. Exit status 4: refused, or no node of\n"
+     "that name.\n"},
     {"handover",
      "kvctl handover NAME\n"
      "\n"
-     "Makes NAME the primary. It belongs to failover, which this version does not have:\n"
-     "it is rejected (exit status 4) and nothing is done.\n"},
+     "Makes NAME, an in-sync secondary, the primary, and waits until it is. The old primary stays\n"
+     "in sync, no update is lost, clients follow by themselves. Exit status 3: not in time; 4:\n"
+     "rejected, with the reason.\n"},
+    {"takeover",
+     "kvctl takeover NAME [--force]\n"
+     "\n"
+     "For when the primary is gone and the arbiter waits for nodes that will not come back. "
+     "Without\n"
+     "--force it shows the last in-sync set, who is missing and how far NAME is, does nothing, "
+     "and\n"
+     "ends with exit status 4. --force makes NAME, a member or a node that waits to be let in, "
+     "the\n"
+     "primary and the only member: acknowledged updates that it lacks are LOST. It is rejected\n"
+     "(exit status 4) while the primary is there.\n"},
     {"bench",
      "kvctl bench [--connections N] [--depth D] [--seconds S | --count N] [--read PERCENT]\n"
      "            [--keys K] [--key-bytes B] [--value-bytes B] [--node NAME] [--seed S]\n"
@@ -123,9 +146,9 @@ static const struct help_topic help_topics[] = {
      "S seconds (10) or N requests, PERCENT of them reads (50), on K random keys (100000) of B "
      "bytes\n"
      "(16) with values of B bytes (100). --node NAME: reads go to that node. It writes keys that\n"
-     "start with \"bench\". The random numbers follow from --seed (1). Exit status 3: not all "
-     "requests\n"
-     "were done.\n"},
+     "start with \"bench\". The random numbers follow from --seed (1). It goes on through a "
+     "failover:\n"
+     "what failed is counted. Exit status 3: not all requests were done.\n"},
     {"help", "kvctl help [VERB]\n"},
 };
 

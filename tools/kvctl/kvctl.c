@@ -12,12 +12,12 @@ struct verb {
 };
 
 static const struct verb verbs[VERBS_LEN] = {
-    [VERB_PUT] = {verb_put, true},       [VERB_GET] = {verb_get, true},
-    [VERB_REMOVE] = {verb_remove, true}, [VERB_SCAN] = {verb_scan, true},
-    [VERB_IMPORT] = {verb_import, true}, [VERB_EXPORT] = {verb_export, true},
-    [VERB_STATUS] = {verb_status, true}, [VERB_DIGEST] = {verb_digest, true},
-    [VERB_LEAVE] = {verb_leave, true},   [VERB_HANDOVER] = {verb_handover, false},
-    [VERB_BENCH] = {verb_bench, false},
+    [VERB_PUT] = {verb_put, true},           [VERB_GET] = {verb_get, true},
+    [VERB_REMOVE] = {verb_remove, true},     [VERB_SCAN] = {verb_scan, true},
+    [VERB_IMPORT] = {verb_import, true},     [VERB_EXPORT] = {verb_export, true},
+    [VERB_STATUS] = {verb_status, true},     [VERB_DIGEST] = {verb_digest, true},
+    [VERB_LEAVE] = {verb_leave, true},       [VERB_HANDOVER] = {verb_handover, true},
+    [VERB_TAKEOVER] = {verb_takeover, true}, [VERB_BENCH] = {verb_bench, false},
 };
 
 static int kvctl_run_help(const struct options *options)

@@ -30,12 +30,13 @@ int verb_bench(struct kvctl *ctl); /* makes clients of its own: no session */
 int verb_digest(struct kvctl *ctl);
 int verb_export(struct kvctl *ctl);
 int verb_get(struct kvctl *ctl);
-int verb_handover(struct kvctl *ctl); /* no session */
+int verb_handover(struct kvctl *ctl);
 int verb_import(struct kvctl *ctl);
 int verb_leave(struct kvctl *ctl);
 int verb_put(struct kvctl *ctl);
 int verb_remove(struct kvctl *ctl);
 int verb_scan(struct kvctl *ctl);
 int verb_status(struct kvctl *ctl);
+int verb_takeover(struct kvctl *ctl);
 
 #endif

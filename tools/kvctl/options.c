@@ -11,6 +11,7 @@ enum option_type { OPTION_FLAG, OPTION_NUMBER, OPTION_TEXT };
 #define V(name)   (1u << VERB_##name)
 #define ANY_VERB  ((1u << VERBS_LEN) - 1)
 #define WITH_NODE (V(GET) | V(SCAN) | V(EXPORT) | V(DIGEST) | V(BENCH))
+#define READS     (V(GET) | V(SCAN) | V(EXPORT))
 #define FILES     (V(IMPORT) | V(EXPORT))
 
 struct option_spec {
@@ -45,6 +46,8 @@ static const struct option_spec option_specs[] = {
     TEXT("--plugins", plugins, ANY_VERB),
     NUMBER("--timeout", timeout_ms, 1, 3600000, ANY_VERB),
     TEXT("--node", node, WITH_NODE),
+    NUMBER("--at-least", at_least, 0, UINT64_MAX, READS),
+    FLAG("--force", force, V(TAKEOVER)),
     TEXT("--prefix", prefix, V(SCAN)),
     NUMBER("--limit", limit, 1, UINT64_MAX - 1, V(SCAN)),
     TEXT("--format", format, FILES),
@@ -81,15 +84,20 @@ static const struct verb_spec verb_specs[VERBS_LEN] = {
     [VERB_DIGEST] = {"digest", 0, 0, "no argument"},
     [VERB_LEAVE] = {"leave", 1, 1, "the NAME of a node"},
     [VERB_HANDOVER] = {"handover", 1, 1, "the NAME of a node"},
+    [VERB_TAKEOVER] = {"takeover", 1, 1, "the NAME of a node"},
     [VERB_BENCH] = {"bench", 0, 0, "no argument"},
     [VERB_HELP] = {"help", 0, 1, "at most one VERB"},
 };
+
+/* What one request may take; what changes the view takes longer: the arbiter gives up after 10 s.
+ */
+#define TIMEOUT_MS      2000u
+#define TIMEOUT_VIEW_MS 12000u
 
 static void options_set_defaults(struct options *options)
 {
     *options = (struct options){
         .verb = VERBS_LEN,
-        .timeout_ms = 2000,
         .prefix = "",
         .limit = UINT64_MAX,
         .window = 1024,
@@ -264,6 +272,11 @@ bool options_parse(int argc, char **argv, struct options *ret_options, char *ret
     }
     if (!options_check(&options, taken, taken_len, ret_error)) {
         return false;
+    }
+    if (options.timeout_ms == 0) {
+        bool changes_view = options.verb == VERB_LEAVE || options.verb == VERB_HANDOVER ||
+                            options.verb == VERB_TAKEOVER;
+        options.timeout_ms = changes_view ? TIMEOUT_VIEW_MS : TIMEOUT_MS;
     }
     *ret_options = options;
     return true;

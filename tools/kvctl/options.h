@@ -23,6 +23,7 @@ enum verb_id {
     VERB_DIGEST,
     VERB_LEAVE,
     VERB_HANDOVER,
+    VERB_TAKEOVER,
     VERB_BENCH,
     VERB_HELP,
     VERBS_LEN
@@ -39,11 +40,13 @@ struct options {
     bool json;
     const char *arbiter;
     const char *plugins; /* folder of the transport plugins; NULL: the usual places */
-    uint64_t timeout_ms;
+    uint64_t timeout_ms; /* as given, or the verb's default */
 
     const char *node; /* NULL: the primary */
     const char *prefix;
-    uint64_t limit; /* UINT64_MAX: all */
+    uint64_t limit;    /* UINT64_MAX: all */
+    uint64_t at_least; /* reads wait for this index of the log; 0: none */
+    bool force;
 
     const char *format; /* NULL: by the file's name */
     uint64_t window;

@@ -4,6 +4,9 @@
 
 #include <string.h>
 
+/* Verbs that may take long still say soon that nobody is there. */
+#define SESSION_VIEW_MS 2000u
+
 int session_make_client(uv_loop_t *loop, const struct options *options,
                         struct kv_client **ret_client)
 {
@@ -13,6 +16,7 @@ int session_make_client(uv_loop_t *loop, const struct options *options,
         .timeout_ms = (uint32_t)options->timeout_ms,
         .inflight_max = 131072,
         .inflight_bytes_max = 256u * 1024u * 1024u,
+        .seen_index = options->at_least,
     };
     char error[512] = "";
     int32_t status = kv_client_create(loop, &client_options, ret_client, error);
@@ -37,6 +41,8 @@ int session_open(struct session *session, const struct options *options)
         uv_loop_close(&session->loop);
         return status;
     }
+    session->view_ms =
+        options->timeout_ms < SESSION_VIEW_MS ? (uint32_t)options->timeout_ms : SESSION_VIEW_MS;
     uv_timer_init(&session->loop, &session->pause);
     session->pause.data = session;
     uv_signal_init(&session->loop, &session->interrupt);
@@ -131,7 +137,8 @@ static void session_on_view(void *ctx, const struct kv_answer *answer)
 bool session_lacks_node(struct session *session, const char *node)
 {
     struct node_search search = {.node = node};
-    session_finish(session, kv_client_view(session->client, 0, session_on_view, &search),
+    session_finish(session,
+                   kv_client_view(session->client, session->view_ms, session_on_view, &search),
                    &search.outcome);
     if (search.outcome.status != KV_OK || search.is_found) {
         return false;

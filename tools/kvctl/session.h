@@ -13,6 +13,7 @@
 struct session {
     uv_loop_t loop;
     struct kv_client *client;
+    uint32_t view_ms; /* deadline of asking for the view */
     uv_timer_t pause;
     bool is_paused_enough;
     uv_signal_t interrupt;

@@ -97,6 +97,19 @@ static void status_set_up(json_t *object, const struct cluster *cluster,
     json_object_set_new(object, "counters", counters);
 }
 
+/* While the primary does not answer: the missing nodes of the in-sync set, of which some have to
+ * come back if none of the set is up. */
+static json_t *status_waiting_json(const struct cluster *cluster)
+{
+    json_t *names = json_array();
+    for (uint32_t i = 0; i < cluster->nodes_len && !cluster_has_primary(cluster); i++) {
+        if (!cluster->nodes[i].is_up && cluster_is_in_sync(&cluster->nodes[i])) {
+            json_array_append_new(names, json_string(cluster->nodes[i].name));
+        }
+    }
+    return names;
+}
+
 static void status_print_json(const struct cluster *cluster, const char *arbiter)
 {
     json_t *object = json_object();
@@ -128,6 +141,17 @@ static void status_print_json(const struct cluster *cluster, const char *arbiter
         json_array_append_new(nodes, entry);
     }
     json_object_set_new(object, "nodes", nodes);
+    if (cluster->forced == 0) {
+        json_set_null(object, "forced");
+    } else {
+        json_set_number(object, "forced", cluster->forced);
+    }
+    if (cluster->told_by[0] == '\0') {
+        json_set_null(object, "told_by");
+    } else {
+        json_set_text(object, "told_by", cluster->told_by);
+    }
+    json_object_set_new(object, "waiting_for", status_waiting_json(cluster));
     output_json(object);
 }
 
@@ -234,6 +258,38 @@ static void row_print(const struct row *row, const int widths[COLUMNS_LEN],
     printf("\n");
 }
 
+/* What is to be said of the cluster as a whole. */
+static void status_print_remarks(const struct cluster *cluster)
+{
+    if (cluster->told_by[0] != '\0') {
+        printf("this is what %s says, not the arbiter: there may be a later view\n",
+               cluster->told_by);
+    }
+    if (cluster->forced != 0) {
+        printf("view %" PRIu64 " was forced: updates acknowledged before it may be missing\n",
+               cluster->forced);
+    }
+    if (cluster->primary[0] == '\0') {
+        printf("the cluster has no primary yet\n");
+    }
+    if (cluster->primary[0] == '\0' || cluster_has_primary(cluster)) {
+        return;
+    }
+    bool has_follower = false;
+    printf("the primary %s does not answer; missing of the in-sync set:", cluster->primary);
+    for (uint32_t i = 0; i < cluster->nodes_len; i++) {
+        const struct cluster_node *node = &cluster->nodes[i];
+        bool counts = cluster_is_in_sync(node);
+        has_follower =
+            has_follower || (counts && node->is_up && strcmp(node->says, "joining") != 0);
+        if (counts && !node->is_up) {
+            printf(" %s", node->name);
+        }
+    }
+    printf(has_follower ? "; another one of the set is about to follow it\n"
+                        : "; the arbiter waits for them (see kvctl takeover --help)\n");
+}
+
 static void status_print_table(const struct cluster *cluster, const char *arbiter)
 {
     bool is_coloured = isatty(STDOUT_FILENO) == 1 && getenv("NO_COLOR") == NULL;
@@ -257,6 +313,7 @@ static void status_print_table(const struct cluster *cluster, const char *arbite
         row_print(&rows[i], widths, i == 0 ? NULL : &cluster->nodes[i - 1], is_coloured);
     }
     free(rows);
+    status_print_remarks(cluster);
     for (uint32_t i = 0; i < cluster->nodes_len; i++) {
         const struct cluster_node *node = &cluster->nodes[i];
         if (!node->is_up) {

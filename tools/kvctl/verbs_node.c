@@ -16,13 +16,37 @@ static void node_print_json(const char *node, int32_t status, const char *reason
     output_json(object);
 }
 
-int verb_leave(struct kvctl *ctl)
+/* Whether the arbiter answers at all: a quick and clear answer to begin with. */
+static int node_check_arbiter(struct kvctl *ctl)
+{
+    struct outcome outcome = {0};
+    session_finish(
+        &ctl->session,
+        kv_client_view(ctl->session.client, ctl->session.view_ms, session_on_answer, &outcome),
+        &outcome);
+    if (outcome.status == KV_OK) {
+        return EXIT_DONE;
+    }
+    char what[320];
+    snprintf(what, sizeof(what), "%s, asking the arbiter %.250s",
+             options_verb_name(ctl->options.verb), ctl->options.arbiter);
+    return outcome_report(&outcome, what);
+}
+
+typedef int32_t (*node_command_fn)(struct kv_client *client, const char *node, uint32_t deadline_ms,
+                                   kv_answer_fn on_answer, void *ctx);
+
+/* done: what is said when it is, behind the name. */
+static int node_command(struct kvctl *ctl, node_command_fn command, const char *done)
 {
     const char *node = ctl->options.args[0];
+    int status = node_check_arbiter(ctl);
+    if (status != EXIT_DONE) {
+        return status;
+    }
     struct outcome outcome = {0};
     session_finish(&ctl->session,
-                   kv_client_leave(ctl->session.client, node, 0, session_on_answer, &outcome),
-                   &outcome);
+                   command(ctl->session.client, node, 0, session_on_answer, &outcome), &outcome);
     if (outcome.status == KV_E_NOT_FOUND) {
         /* Status 1 is about keys; nothing was executed here. */
         outcome.status = KV_E_REJECTED;
@@ -31,27 +55,22 @@ int verb_leave(struct kvctl *ctl)
     if (ctl->options.json) {
         node_print_json(node, outcome.status, outcome.reason);
     } else if (outcome.status == KV_OK) {
-        printf("%s has left\n", node);
+        printf("%s %s\n", node, done);
     }
     if (outcome.status == KV_OK) {
         return EXIT_DONE;
     }
-    struct text_buffer text = {0};
-    text_buffer_append_text(&text, "leave of node '");
-    text_buffer_append_text(&text, node);
-    text_buffer_append(&text, "'", 2);
-    int status = outcome_report(&outcome, (const char *)text.bytes);
-    text_buffer_close(&text);
-    return status;
+    char what[160];
+    snprintf(what, sizeof(what), "%s of node '%.80s'", options_verb_name(ctl->options.verb), node);
+    return outcome_report(&outcome, what);
+}
+
+int verb_leave(struct kvctl *ctl)
+{
+    return node_command(ctl, kv_client_leave, "has left");
 }
 
 int verb_handover(struct kvctl *ctl)
 {
-    static const char reason[] = "this version has no failover and cannot change the primary; "
-                                 "nothing was done";
-    if (ctl->options.json) {
-        node_print_json(ctl->options.args[0], KV_E_REJECTED, reason);
-    }
-    output_error("handover to '%s': rejected: %s", ctl->options.args[0], reason);
-    return EXIT_REJECTED;
+    return node_command(ctl, kv_client_handover, "is the primary");
 }

@@ -1,13 +1,18 @@
 /*
- * The client library: asynchronous, on the caller's libuv loop. It needs the arbiter's address
- * only, finds the primary, follows view changes, pipelines, and gives each request exactly one
+ * The client library: asynchronous, on the caller's libuv loop. It needs one address only, the
+ * arbiter's or any member's, finds the primary, follows it through failover and handover, also
+ * while the arbiter is away or after it has moved, pipelines, and gives each request exactly one
  * answer by its deadline.
  *
  * Threads: the loop's thread only. No callback comes from within a kv_client_ call. Keys, values
  * and texts given are copied; those in an answer are borrowed for the callback.
  *
  * A request that was certainly not executed (the node refused it, or it was never sent) is tried
- * again by the library until its deadline; an update that may have been executed is not.
+ * again by the library until its deadline, at the new primary once there is one; so is whatever
+ * merely reads. An update that may have been executed is not.
+ *
+ * A client reads its own updates at every node: a get or scan waits, at most until its deadline,
+ * for the state that holds whatever this client had acknowledged before the read was sent.
  *
  * Order: a client's requests to the primary go out in the order of the calls, on one connection.
  * One that is refused and tried again may thus be executed after a later one: who needs an order
@@ -38,6 +43,12 @@ struct kv_client_options {
     uint32_t inflight_max;       /* requests at a time, more are refused with KV_E_BUSY; 0: 65536 */
     uint64_t inflight_bytes_max; /* the same in bytes of keys and values; 0: 64 MiB */
     uint64_t client_id;          /* 0: drawn at random */
+    /* since protocol version 2 */
+    uint64_t seen_index;  /* reads wait for this index of the log too: the position that another
+                             client was told, handed over; 0: none */
+    uint32_t stale_reads; /* 1: reads at a node that the caller names do not wait for this client's
+                             own updates; 0: they do */
+    uint32_t reserved;    /* 0 */
 };
 
 /* One node of the view, for kv_client_view() and kv_client_status(). */
@@ -85,6 +96,13 @@ struct kv_answer {
     const char *const *counter_names;
     const uint64_t *counter_values;
     uint32_t counters_len;
+    /* view */
+    uint64_t forced;     /* number of the last view that an operator forced, after which earlier
+                            updates may be missing; 0: none */
+    const char *told_by; /* name of the member that told it: the arbiter does not answer, or the
+                            address given is that member's; "": the arbiter */
+    const char *const *arbiter_uris; /* where the arbiter that made the view listens */
+    uint32_t arbiter_uris_len;
 };
 
 typedef void (*kv_answer_fn)(void *ctx, const struct kv_answer *answer);
@@ -110,19 +128,20 @@ int32_t kv_client_insert(struct kv_client *client, const void *key, size_t key_l
 int32_t kv_client_remove(struct kv_client *client, const void *key, size_t key_len,
                          uint32_t deadline_ms, kv_answer_fn on_answer, void *ctx);
 
-/* node: name of the node to read from; NULL: the primary. min_index: answer from a state at or
- * after that index of the log (an earlier update's position: read your own writes anywhere); 0:
- * any. */
+/* node: name of the node to read from; NULL: the primary, then the read is linearizable. min_index:
+ * answer from a state at or after that index of the log; 0: any. What the client has acknowledged
+ * itself, and options.seen_index, are waited for without it. */
 int32_t kv_client_get(struct kv_client *client, const char *node, const void *key, size_t key_len,
                       uint64_t min_index, uint32_t deadline_ms, kv_answer_fn on_answer, void *ctx);
 
 /* Pairs whose key starts with prefix, in no useful order, from cursor (0 to begin) on; limit: at
- * most so many, 0: as many as fit in one answer. A key present throughout is given exactly once. */
+ * most so many, 0: as many as fit in one answer. A key present throughout is given exactly once,
+ * also when the pages come from different nodes. */
 int32_t kv_client_scan(struct kv_client *client, const char *node, const void *prefix,
                        size_t prefix_len, uint64_t cursor, uint32_t limit, uint32_t deadline_ms,
                        kv_answer_fn on_answer, void *ctx);
 
-/* The arbiter's view. */
+/* The arbiter's view; when it does not answer, the newest one that a known member has. */
 int32_t kv_client_view(struct kv_client *client, uint32_t deadline_ms, kv_answer_fn on_answer,
                        void *ctx);
 
@@ -130,9 +149,26 @@ int32_t kv_client_view(struct kv_client *client, uint32_t deadline_ms, kv_answer
 int32_t kv_client_status(struct kv_client *client, const char *node, uint32_t deadline_ms,
                          kv_answer_fn on_answer, void *ctx);
 
-/* Asks the arbiter to let a node leave; answered when it is out of the view. */
+/* Asks the arbiter to let a node leave; answered when it is out of the view. A primary hands over
+ * first. */
 int32_t kv_client_leave(struct kv_client *client, const char *node, uint32_t deadline_ms,
                         kv_answer_fn on_answer, void *ctx);
+
+/* Asks the arbiter to make an in-sync member the primary; answered when it is. Nothing is lost. */
+int32_t kv_client_handover(struct kv_client *client, const char *node, uint32_t deadline_ms,
+                           kv_answer_fn on_answer, void *ctx);
+
+/* The same by force, while the primary is gone and no member can follow it safely: the node becomes
+ * the only member, and updates that it lacks are lost even if they were acknowledged. Refused while
+ * the primary is there. */
+int32_t kv_client_takeover(struct kv_client *client, const char *node, uint32_t deadline_ms,
+                           kv_answer_fn on_answer, void *ctx);
+
+/* The position of the last of this client's acknowledged updates, (0, 0) when there is none: hand
+ * it to another process, as its options.seen_index, and that one reads at least this state. Goes
+ * back to (0, 0) when the client learns that an operator forced a later view, in which it may be
+ * lost. */
+void kv_client_position(const struct kv_client *client, struct kv_position *ret_position);
 
 /* Requests that wait for their answer. */
 uint32_t kv_client_inflight(const struct kv_client *client);
@@ -142,7 +178,7 @@ struct kv_client_counters {
     uint64_t sent;       /* requests sent, repetitions included */
     uint64_t answered;   /* requests that got their answer */
     uint64_t retried;    /* put back to be sent again: refused, or a read whose link was lost */
-    uint64_t locates;    /* questions to the arbiter of the library's own */
+    uint64_t locates;    /* questions for the view of the library's own */
     uint64_t links_lost; /* connections that were up, or were closed for what came over them */
     uint64_t strays;     /* answers that nobody waited for: late or repeated; ignored */
     uint64_t malformed;  /* messages for which the connection was closed */

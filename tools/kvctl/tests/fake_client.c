@@ -14,7 +14,9 @@ enum fake_kind {
     FAKE_SCAN,
     FAKE_VIEW,
     FAKE_STATUS,
-    FAKE_LEAVE
+    FAKE_LEAVE,
+    FAKE_HANDOVER,
+    FAKE_TAKEOVER
 };
 
 struct fake_request {
@@ -189,6 +191,26 @@ static void fake_answer_view(struct kv_answer *answer, struct kv_client_node nod
     }
     answer->nodes = nodes;
     answer->nodes_len = fake.nodes_len;
+    answer->forced = fake.view_forced;
+    answer->told_by = fake.told_by;
+}
+
+static void fake_answer_command(const struct fake_request *request, struct kv_answer *answer)
+{
+    answer->status = fake.command_status;
+    if (answer->status != KV_OK) {
+        answer->reason = fake.command_reason == NULL ? "" : fake.command_reason;
+        return;
+    }
+    if (request->kind == FAKE_LEAVE) {
+        return;
+    }
+    for (uint32_t i = 0; i < fake.nodes_len; i++) {
+        bool is_it = strcmp(fake.nodes[i].name, request->node) == 0;
+        fake.nodes[i].role = is_it ? "primary" : "secondary";
+        fake.primary = is_it ? fake.nodes[i].name : fake.primary;
+    }
+    fake.takeovers += request->kind == FAKE_TAKEOVER;
 }
 
 static void fake_answer_status(const struct fake_request *request, struct kv_answer *answer)
@@ -205,7 +227,7 @@ static void fake_answer_status(const struct fake_request *request, struct kv_ans
         return;
     }
     answer->name = node->name;
-    answer->role = node->role;
+    answer->role = node->says == NULL ? node->role : node->says;
     answer->position = (struct kv_position){3, node->committed_index + 1};
     answer->durable_index = node->committed_index + 1;
     answer->committed_index = node->committed_index;
@@ -238,6 +260,8 @@ static void fake_answer(struct fake_request *request)
         fake_answer_view(&answer, nodes);
     } else if (request->kind == FAKE_STATUS) {
         fake_answer_status(request, &answer);
+    } else {
+        fake_answer_command(request, &answer);
     }
     if (answer.status != KV_OK && answer.reason[0] == '\0') {
         answer.reason = "scripted";
@@ -277,6 +301,7 @@ int32_t kv_client_create(struct uv_loop_s *loop, const struct kv_client_options 
     client->turn.data = client;
     client->inflight_max = options->inflight_max;
     fake.clients++;
+    fake.seen_index = options->seen_index;
     *ret_client = client;
     return KV_OK;
 }
@@ -334,6 +359,12 @@ static void fake_set_node(struct fake_request *request, const char *node)
     snprintf(request->node, sizeof(request->node), "%s", node == NULL ? "" : node);
 }
 
+static void fake_note_node(const char *node)
+{
+    snprintf(fake.last_node_name, sizeof(fake.last_node_name), "%s", node == NULL ? "" : node);
+    fake.last_node = fake.last_node_name;
+}
+
 int32_t kv_client_insert(struct kv_client *client, const void *key, size_t key_len,
                          const void *value, size_t value_len, uint32_t deadline_ms,
                          kv_answer_fn on_answer, void *ctx)
@@ -362,6 +393,7 @@ int32_t kv_client_get(struct kv_client *client, const char *node, const void *ke
     struct fake_request *request = fake_ask(client, FAKE_GET, on_answer, ctx);
     fake_set_pair(request, key, key_len, NULL, 0);
     fake_set_node(request, node);
+    fake_note_node(node);
     return KV_OK;
 }
 
@@ -373,6 +405,7 @@ int32_t kv_client_scan(struct kv_client *client, const char *node, const void *p
     struct fake_request *request = fake_ask(client, FAKE_SCAN, on_answer, ctx);
     fake_set_pair(request, prefix, prefix_len, NULL, 0);
     fake_set_node(request, node);
+    fake_note_node(node);
     request->cursor = cursor;
     request->limit = limit;
     return KV_OK;
@@ -399,6 +432,22 @@ int32_t kv_client_leave(struct kv_client *client, const char *node, uint32_t dea
 {
     (void)deadline_ms;
     fake_set_node(fake_ask(client, FAKE_LEAVE, on_answer, ctx), node);
+    return KV_OK;
+}
+
+int32_t kv_client_handover(struct kv_client *client, const char *node, uint32_t deadline_ms,
+                           kv_answer_fn on_answer, void *ctx)
+{
+    (void)deadline_ms;
+    fake_set_node(fake_ask(client, FAKE_HANDOVER, on_answer, ctx), node);
+    return KV_OK;
+}
+
+int32_t kv_client_takeover(struct kv_client *client, const char *node, uint32_t deadline_ms,
+                           kv_answer_fn on_answer, void *ctx)
+{
+    (void)deadline_ms;
+    fake_set_node(fake_ask(client, FAKE_TAKEOVER, on_answer, ctx), node);
     return KV_OK;
 }
 

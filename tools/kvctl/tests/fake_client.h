@@ -23,6 +23,7 @@ struct fake_pair {
 struct fake_node {
     const char *name;
     const char *role;
+    const char *says; /* of itself; NULL: its role */
     bool is_up;
     uint64_t committed_index;
     uint64_t digest;
@@ -33,6 +34,14 @@ struct fake {
     uint32_t nodes_len;
     const char *primary;
     int32_t view_status; /* what asking for the view is answered with */
+    uint64_t view_forced;
+    const char *told_by;
+    int32_t command_status;     /* what leave, handover and takeover are answered with */
+    const char *command_reason; /* NULL: "scripted" */
+    uint32_t takeovers;
+    uint64_t seen_index;     /* options of the last client */
+    const char *last_node;   /* of the last get or scan; "": the primary */
+    char last_node_name[64]; /* its memory */
 
     struct fake_pair pairs[FAKE_PAIRS_MAX];
     uint32_t pairs_len;

@@ -51,6 +51,26 @@ static void options_stand_anywhere(void **state)
     }
 }
 
+/* What waits for a new view has time for it. */
+static void commands_have_more_time(void **state)
+{
+    (void)state;
+    static const char *const lines[] = {"kvctl leave n1", "kvctl handover n1", "kvctl takeover n1"};
+    struct options options;
+    char error[OPTIONS_ERROR_MAX] = "";
+    for (size_t i = 0; i < 3; i++) {
+        assert_true(parse(lines[i], &options, error));
+        assert_int_equal(options.timeout_ms, 12000);
+    }
+    assert_true(parse("kvctl --timeout 7 takeover n1 --force", &options, error));
+    assert_int_equal(options.timeout_ms, 7);
+    assert_true(options.force);
+    assert_true(parse("kvctl get k --at-least 12", &options, error));
+    assert_int_equal(options.at_least, 12);
+    assert_false(parse("kvctl handover n1 --force", &options, error));
+    assert_false(parse("kvctl get k --at-least x", &options, error));
+}
+
 static void defaults_hold(void **state)
 {
     (void)state;
@@ -60,6 +80,8 @@ static void defaults_hold(void **state)
     assert_true(parse("kvctl bench", &options, error));
     assert_string_equal(options.arbiter, "tcp://127.0.0.1:7400");
     assert_int_equal(options.timeout_ms, 2000);
+    assert_int_equal(options.at_least, 0);
+    assert_false(options.force);
     assert_int_equal(options.connections, 50);
     assert_int_equal(options.depth, 1);
     assert_int_equal(options.keys, 100000);
@@ -141,8 +163,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(options_stand_anywhere),  cmocka_unit_test(defaults_hold),
-        cmocka_unit_test(dashes_can_be_arguments), cmocka_unit_test(mistakes_are_named),
-        cmocka_unit_test(help_needs_nothing_else),
+        cmocka_unit_test(commands_have_more_time), cmocka_unit_test(dashes_can_be_arguments),
+        cmocka_unit_test(mistakes_are_named),      cmocka_unit_test(help_needs_nothing_else),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -181,8 +181,131 @@ static void leave_and_handover(void **state)
     assert_string_equal((char *)run.out.bytes, "n3 has left\n");
     run_close(&run);
     run_kvctl(&run, "handover", "n2", NULL);
+    assert_int_equal(run.status, 0);
+    assert_string_equal((char *)run.out.bytes, "n2 is the primary\n");
+    assert_string_equal(fake.primary, "n2");
+    run_close(&run);
+    run_kvctl(&run, "handover", "n3", "--json", NULL);
+    assert_int_equal(run.status, 0);
+    assert_string_equal((char *)run.out.bytes,
+                        "{\"node\":\"n3\",\"result\":\"ok\",\"reason\":\"\"}\n");
+    run_close(&run);
+    assert_int_equal(fake.takeovers, 0);
+}
+
+static void handover_that_is_not_done(void **state)
+{
+    (void)state;
+    static const struct {
+        int32_t answer;
+        int status;
+        const char *text;
+    } cases[] = {
+        {KV_E_REJECTED, 4, "handover of node 'n2': rejected, certainly not executed: not in sync"},
+        {KV_E_TIMEOUT, 3, "handover of node 'n2': not confirmed in time: not in sync"},
+        {KV_E_UNREACHABLE, 5, "nobody reachable"},
+        {KV_E_NOT_FOUND, 4, "no node of that name in the view"},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct run run;
+        fake.command_status = cases[i].answer;
+        fake.command_reason = "not in sync";
+        run_kvctl(&run, "handover", "n2", NULL);
+        assert_int_equal(run.status, cases[i].status);
+        assert_has(&run.err, cases[i].text);
+        assert_int_equal(run.out.len, 0);
+        run_close(&run);
+    }
+}
+
+static void takeover_only_tells_without_force(void **state)
+{
+    (void)state;
+    struct run run;
+    fake.nodes[0].is_up = false;
+    fake.nodes[2].role = "candidate";
+    run_kvctl(&run, "takeover", "n2", NULL);
     assert_int_equal(run.status, 4);
-    assert_has(&run.err, "no failover");
+    assert_int_equal(fake.takeovers, 0);
+    assert_has(&run.out, "last in-sync set, of view 3");
+    assert_has(&run.out, "primary n1: down: connection refused");
+    assert_has(&run.out, "secondary n2: up, position 3/43 (view/index)");
+    assert_null(strstr((char *)run.out.bytes, "n3"));
+    assert_has(&run.out, "are lost");
+    assert_has(&run.err, "only with --force");
+    run_close(&run);
+    run_kvctl(&run, "takeover", "n2", "--json", NULL);
+    assert_int_equal(run.status, 4);
+    assert_string_equal(
+        (char *)run.out.bytes,
+        "{\"view\":3,\"in_sync\":[\"n1\",\"n2\"],\"missing\":[\"n1\"],"
+        "\"node\":\"n2\",\"result\":\"rejected\",\"reason\":\"only with --force\"}\n");
+    run_close(&run);
+    run_kvctl(&run, "takeover", "n9", NULL);
+    assert_int_equal(run.status, 4);
+    assert_has(&run.out, "not in the view");
+    run_close(&run);
+    fake.nodes[0].is_up = true;
+    run_kvctl(&run, "takeover", "n2", NULL);
+    assert_int_equal(run.status, 4);
+    assert_has(&run.out, "kvctl handover n2 loses nothing");
+    run_close(&run);
+}
+
+static void takeover_by_force(void **state)
+{
+    (void)state;
+    struct run run;
+    fake.nodes[0].is_up = false;
+    run_kvctl(&run, "takeover", "n2", "--force", NULL);
+    assert_int_equal(run.status, 0);
+    assert_int_equal(fake.takeovers, 1);
+    assert_string_equal((char *)run.out.bytes, "n2 is the primary, view 3, forced\n");
+    assert_has(&run.err, "are lost");
+    run_close(&run);
+    run_kvctl(&run, "takeover", "n3", "--force", "--json", NULL);
+    assert_int_equal(run.status, 0);
+    assert_string_equal((char *)run.out.bytes,
+                        "{\"view\":3,\"node\":\"n3\",\"result\":\"ok\",\"reason\":\"\"}\n");
+    assert_has(&run.err, "are lost");
+    run_close(&run);
+    fake.command_status = KV_E_REJECTED;
+    fake.command_reason = "the primary is there";
+    run_kvctl(&run, "takeover", "n2", "--force", NULL);
+    assert_int_equal(run.status, 4);
+    assert_has(&run.err, "the primary is there");
+    run_close(&run);
+    assert_int_equal(fake.takeovers, 2);
+}
+
+/* A position told by put is what a later read waits for. */
+static void reads_at_least(void **state)
+{
+    (void)state;
+    struct run run;
+    run_kvctl(&run, "put", "a", "1", "--json", NULL);
+    json_t *object = parse_json(&run);
+    json_t *position = json_object_get(object, "position");
+    assert_int_equal(json_integer_value(json_object_get(position, "view")), 3);
+    assert_int_equal(json_integer_value(json_object_get(position, "index")), 1);
+    json_decref(object);
+    run_close(&run);
+    static const char *const verbs[] = {"get", "scan", "export"};
+    for (size_t i = 0; i < 3; i++) {
+        run_kvctl(&run, "--node", "n2", "--at-least", "17", verbs[i], i == 0 ? "a" : NULL, NULL);
+        assert_int_equal(run.status, 0);
+        assert_int_equal(fake.seen_index, 17);
+        assert_string_equal(fake.last_node, "n2");
+        run_close(&run);
+    }
+    run_kvctl(&run, "put", "a", "1", "--at-least", "17", NULL);
+    assert_int_equal(run.status, 2);
+    run_close(&run);
+    /* Without --node it is whoever is primary at that moment. */
+    run_kvctl(&run, "export", NULL);
+    assert_int_equal(run.status, 0);
+    assert_int_equal(fake.seen_index, 0);
+    assert_string_equal(fake.last_node, "");
     run_close(&run);
 }
 
@@ -240,10 +363,16 @@ static void status_json_is_as_pinned(void **state)
     const char *arbiter = NULL;
     int view = 0;
     json_t *nodes = NULL;
-    assert_int_equal(json_unpack_ex(status, NULL, JSON_STRICT, "{s:s, s:i, s:s, s:s, s:o}",
-                                    "cluster", &cluster, "view", &view, "primary", &primary,
-                                    "arbiter", &arbiter, "nodes", &nodes),
+    json_t *more[3];
+    assert_int_equal(json_unpack_ex(status, NULL, JSON_STRICT,
+                                    "{s:s, s:i, s:s, s:s, s:o, s:o, s:o, s:o}", "cluster", &cluster,
+                                    "view", &view, "primary", &primary, "arbiter", &arbiter,
+                                    "nodes", &nodes, "forced", &more[0], "told_by", &more[1],
+                                    "waiting_for", &more[2]),
                      0);
+    assert_true(json_is_null(more[0]));
+    assert_true(json_is_null(more[1]));
+    assert_int_equal(json_array_size(more[2]), 0); /* the primary is there */
     assert_string_equal(cluster, "0123456789abcdef");
     assert_int_equal(view, 3);
     assert_string_equal(primary, "n1");
@@ -301,6 +430,44 @@ static void status_table_is_aligned_and_plain(void **state)
     assert_int_equal(strstr(first, "0000000000abcdef") - first,
                      strstr(second, "0000000000abcdef") - second);
     assert_has(&run.out, "999958"); /* n2's lag */
+    run_close(&run);
+}
+
+static void status_tells_who_is_missing(void **state)
+{
+    (void)state;
+    struct run run;
+    fake.nodes[0].is_up = false;
+    fake.nodes[2].role = "candidate";
+    fake.nodes[2].is_up = false;
+    run_kvctl(&run, "status", NULL);
+    assert_has(&run.out, "the primary n1 does not answer; missing of the in-sync set: n1; another");
+    run_close(&run);
+    /* n2 was started again and waits like the arbiter. */
+    fake.nodes[1].says = "joining";
+    run_kvctl(&run, "status", NULL);
+    assert_has(&run.out, "missing of the in-sync set: n1; the arbiter waits for them");
+    run_close(&run);
+    run_kvctl(&run, "takeover", "n2", NULL);
+    assert_has(&run.out, "secondary n2: up, waits to be let in, position 3/43");
+    run_close(&run);
+    fake.nodes[1].is_up = false;
+    fake.view_forced = 2;
+    fake.told_by = "n3";
+    run_kvctl(&run, "status", NULL);
+    assert_int_equal(run.status, 0);
+    assert_has(&run.out, "missing of the in-sync set: n1 n2; the arbiter waits for them");
+    assert_has(&run.out, "view 2 was forced");
+    assert_has(&run.out, "this is what n3 says, not the arbiter");
+    run_close(&run);
+    run_kvctl(&run, "status", "--json", NULL);
+    json_t *status = parse_json(&run);
+    assert_int_equal(json_integer_value(json_object_get(status, "forced")), 2);
+    assert_string_equal(json_string_value(json_object_get(status, "told_by")), "n3");
+    const json_t *names = json_object_get(status, "waiting_for");
+    assert_int_equal(json_array_size(names), 2);
+    assert_string_equal(json_string_value(json_array_get(names, 1)), "n2");
+    json_decref(status);
     run_close(&run);
 }
 
@@ -448,9 +615,9 @@ static void bench_says_why_it_does_not_start(void **state)
 static void help_is_there_for_all_verbs(void **state)
 {
     (void)state;
-    static const char *const verbs[] = {"put",    "get",      "remove", "scan",
-                                        "import", "export",   "status", "digest",
-                                        "leave",  "handover", "bench"};
+    static const char *const verbs[] = {"put",    "get",      "remove",   "scan",
+                                        "import", "export",   "status",   "digest",
+                                        "leave",  "handover", "takeover", "bench"};
     struct run run;
     run_kvctl(&run, "--help", NULL);
     assert_int_equal(run.status, 0);
@@ -482,6 +649,11 @@ int main(void)
         TEST(failures_have_their_status),
         TEST(unknown_node_is_no_missing_key),
         TEST(leave_and_handover),
+        TEST(handover_that_is_not_done),
+        TEST(takeover_only_tells_without_force),
+        TEST(takeover_by_force),
+        TEST(reads_at_least),
+        TEST(status_tells_who_is_missing),
         TEST(scan_pages_prefix_and_limit),
         TEST(status_json_is_as_pinned),
         TEST(status_table_is_aligned_and_plain),
