@@ -3,6 +3,7 @@
 #include "base/alloc.h"
 #include "base/buffer.h"
 #include "base/check.h"
+#include "logic/node.h"
 #include "logic/record.h"
 #include "samples_datagram.h"
 
@@ -21,11 +22,19 @@ void sample_view(struct view *view, uint32_t members_len)
     view->number = 7;
     view->cluster = 0x1122334455667788ull;
     view->primary = 101;
+    view->forced = 4;
+    view->ack = ACK_DURABLE;
+    view->arbiter_uris_len = 2;
+    for (uint32_t i = 0; i < view->arbiter_uris_len; i++) {
+        snprintf(view->arbiter_uris[i], sizeof(view->arbiter_uris[i]), "tcp://127.0.0.1:%u",
+                 7300 + i);
+    }
     view->members_len = members_len;
     for (uint32_t i = 0; i < members_len; i++) {
         struct member *member = &view->members[i];
         bool candidate = i > 0 && i + 1 == members_len;
         member->node = 101 + i;
+        member->starts = 3 + i;
         member->incarnation = 0xa000 + i;
         member->joined = i % 7 + 1;
         member->state = candidate ? MEMBER_CANDIDATE : MEMBER_IN_SYNC;
@@ -116,6 +125,8 @@ static struct bytes_view sample_view_bytes(struct sample_parts *parts, uint32_t 
 static void sample_join(struct message *message)
 {
     message->body.join.incarnation = 77;
+    message->body.join.starts = 4;
+    message->body.join.ack = ACK_DURABLE;
     message->body.join.durable.view = 2;
     message->body.join.durable.index = 500;
     message->body.join.name = sample_text("node-1");
@@ -150,8 +161,10 @@ static void sample_membership(struct message *message, struct sample_parts *part
         break;
     case MESSAGE_HEARTBEAT:
         message->body.heartbeat.incarnation = 77;
+        message->body.heartbeat.last = (struct kv_position){3, 1001};
         message->body.heartbeat.durable_index = 1000;
         message->body.heartbeat.committed_index = 990;
+        message->body.heartbeat.asks = 1;
         break;
     default:
         message->body.member.node = 102;
@@ -160,38 +173,36 @@ static void sample_membership(struct message *message, struct sample_parts *part
     }
 }
 
+/* variant: kind of a Snapshot; 0: a BEGIN of a member that has to fetch. */
 static void sample_snapshot(struct message *message, struct sample_parts *parts, int variant)
 {
-    static const enum sample_records contents[] = {
-        [SNAPSHOT_BEGIN] = RECORDS_NONE,   [SNAPSHOT_RECORDS] = RECORDS_MIXED,
-        [SNAPSHOT_PIECE] = RECORDS_INSERT, [SNAPSHOT_END] = RECORDS_NONE,
-        [SNAPSHOT_COMMIT] = RECORDS_NONE,  [SNAPSHOT_PROBE] = RECORDS_NONE};
-    bool numbered = variant != SNAPSHOT_COMMIT && variant != SNAPSHOT_PROBE;
+    uint8_t kind = variant == 0 ? SNAPSHOT_BEGIN : (uint8_t)variant;
+    bool numbered = kind != SNAPSHOT_COMMIT && kind != SNAPSHOT_PROBE;
     message->body.snapshot.session = 6;
     message->body.snapshot.seq = numbered ? 20 + (uint64_t)variant : 0;
     message->body.snapshot.committed = 400;
     message->body.snapshot.refusals = 2;
-    message->body.snapshot.kind = (uint8_t)variant;
-    message->body.snapshot.as_of.view = 3;
-    message->body.snapshot.as_of.index = 399;
-    if (variant == SNAPSHOT_PIECE) {
-        message->body.snapshot.low = 1ull << 60;
-        message->body.snapshot.high = (1ull << 61) - 1;
+    message->body.snapshot.sent_ms = 123456;
+    message->body.snapshot.kind = kind;
+    if (kind == SNAPSHOT_BEGIN) {
+        message->body.snapshot.tail = variant == 0 ? TAIL_NONE : TAIL_FOLLOWS;
+        message->body.snapshot.base = variant == 0 ? 350 : 0;
+        message->body.snapshot.as_of = (struct kv_position){3, 399};
+        message->body.snapshot.last = 410;
     }
-    message->body.snapshot.count = sample_records(&parts->records, contents[variant]);
+    message->body.snapshot.count =
+        sample_records(&parts->records, kind == SNAPSHOT_RECORDS ? RECORDS_MIXED : RECORDS_NONE);
     message->body.snapshot.records.at = parts->records.bytes;
     message->body.snapshot.records.len = parts->records.len;
 }
 
-static void sample_replication(struct message *message, struct sample_parts *parts, int variant)
+static void sample_snapshot_ack(struct message *message, struct sample_parts *parts, int variant)
 {
-    if (message->type == MESSAGE_SNAPSHOT) {
-        sample_snapshot(message, parts, variant);
-        return;
-    }
     message->body.snapshot_ack.session = 6;
     message->body.snapshot_ack.received = 25;
     message->body.snapshot_ack.durable = 21;
+    message->body.snapshot_ack.heard_ms = 123400;
+    message->body.snapshot_ack.complete = 1;
     message->body.snapshot_ack.refusals_first = variant == 0 ? 0 : 2;
     message->body.snapshot_ack.refusals_len = variant == 0 ? 0 : 2;
     for (uint32_t i = 0; i < message->body.snapshot_ack.refusals_len; i++) {
@@ -204,6 +215,53 @@ static void sample_replication(struct message *message, struct sample_parts *par
     message->body.snapshot_ack.refusals.len = parts->records.len;
 }
 
+/* variant 0: content; 1: digests of four parts, and what is new in them. */
+static void sample_fetched(struct message *message, struct sample_parts *parts, int variant)
+{
+    static const uint8_t digests[4 * 8] = {1, 2, 3, 4};
+    message->body.fetched.request = 31;
+    message->body.fetched.as_of = (struct kv_position){3, 400};
+    message->body.fetched.low = 1ull << 60;
+    message->body.fetched.high = (1ull << 61) - 1;
+    if (variant != 0) {
+        message->body.fetched.digests_len = 4;
+        message->body.fetched.digests.at = digests;
+        message->body.fetched.digests.len = sizeof(digests);
+    }
+    message->body.fetched.count = sample_records(&parts->records, RECORDS_INSERT);
+    message->body.fetched.records.at = parts->records.bytes;
+    message->body.fetched.records.len = parts->records.len;
+}
+
+static void sample_replication(struct message *message, struct sample_parts *parts, int variant)
+{
+    switch (message->type) {
+    case MESSAGE_SNAPSHOT:
+        sample_snapshot(message, parts, variant);
+        break;
+    case MESSAGE_SNAPSHOT_ACK:
+        sample_snapshot_ack(message, parts, variant);
+        break;
+    case MESSAGE_RESUME:
+        message->body.resume.session = 6;
+        message->body.resume.committed = (struct kv_position){2, 390};
+        message->body.resume.last = (struct kv_position){3, 405};
+        message->body.resume.complete = variant == 0 ? 1 : 0;
+        break;
+    case MESSAGE_FETCH:
+        message->body.fetch.request = 31;
+        message->body.fetch.min_index = 399;
+        message->body.fetch.base = variant == 0 ? UINT64_MAX : 350;
+        message->body.fetch.low = 1ull << 60;
+        message->body.fetch.high = (1ull << 61) - 1;
+        message->body.fetch.parts = variant == 0 ? 0 : 16;
+        break;
+    default:
+        sample_fetched(message, parts, variant);
+        break;
+    }
+}
+
 static void sample_request(struct message *message, int variant)
 {
     switch (message->type) {
@@ -212,6 +270,7 @@ static void sample_request(struct message *message, int variant)
     case MESSAGE_GET:
         message->body.operation.request = 1234;
         message->body.operation.deadline_ms = 1000;
+        message->body.operation.at_primary = message->type == MESSAGE_GET ? 1 : 0;
         message->body.operation.min_index = message->type == MESSAGE_GET ? 88 : 0;
         message->body.operation.key = sample_text(variant == 0 ? "key" : "");
         message->body.operation.value =
@@ -220,9 +279,16 @@ static void sample_request(struct message *message, int variant)
     case MESSAGE_SCAN:
         message->body.scan.request = 1235;
         message->body.scan.deadline_ms = 500;
+        message->body.scan.at_primary = variant == 0 ? 1 : 0;
+        message->body.scan.min_index = 89;
         message->body.scan.cursor = 1ull << 40;
         message->body.scan.limit = 100;
         message->body.scan.prefix = sample_text(variant == 0 ? "user/" : "");
+        break;
+    case MESSAGE_PROMOTE:
+        message->body.promote.request = 1238;
+        message->body.promote.force = (uint8_t)variant;
+        message->body.promote.name = sample_text("n2");
         break;
     default:
         message->body.request.request = 1236;
@@ -344,14 +410,20 @@ static const struct sample_row sample_rows[] = {
     {"message", "heartbeat", MESSAGE_HEARTBEAT, 0},
     {"message", "caught-up", MESSAGE_CAUGHT_UP, 0},
     {"message", "suspect", MESSAGE_SUSPECT, 0},
+    {"message", "handover", MESSAGE_HANDOVER, 0},
     {"message", "snapshot-begin", MESSAGE_SNAPSHOT, SNAPSHOT_BEGIN},
     {"message", "snapshot-records", MESSAGE_SNAPSHOT, SNAPSHOT_RECORDS},
-    {"message", "snapshot-piece", MESSAGE_SNAPSHOT, SNAPSHOT_PIECE},
-    {"message", "snapshot-end", MESSAGE_SNAPSHOT, SNAPSHOT_END},
+    {"message", "snapshot-begin-fetch", MESSAGE_SNAPSHOT, 0},
     {"message", "snapshot-commit", MESSAGE_SNAPSHOT, SNAPSHOT_COMMIT},
     {"message", "snapshot-probe", MESSAGE_SNAPSHOT, SNAPSHOT_PROBE},
     {"message", "snapshot-ack", MESSAGE_SNAPSHOT_ACK, 0},
     {"message", "snapshot-ack-refusals", MESSAGE_SNAPSHOT_ACK, 1},
+    {"message", "resume", MESSAGE_RESUME, 0},
+    {"message", "resume-incomplete", MESSAGE_RESUME, 1},
+    {"message", "fetch", MESSAGE_FETCH, 0},
+    {"message", "fetch-digests", MESSAGE_FETCH, 1},
+    {"message", "fetched", MESSAGE_FETCHED, 0},
+    {"message", "fetched-digests", MESSAGE_FETCHED, 1},
     {"message", "insert", MESSAGE_INSERT, 0},
     {"message", "insert-empty", MESSAGE_INSERT, 1},
     {"message", "remove", MESSAGE_REMOVE, 0},
@@ -360,6 +432,8 @@ static const struct sample_row sample_rows[] = {
     {"message", "scan-all", MESSAGE_SCAN, 1},
     {"message", "status", MESSAGE_STATUS, 0},
     {"message", "locate", MESSAGE_LOCATE, 0},
+    {"message", "promote", MESSAGE_PROMOTE, 0},
+    {"message", "promote-force", MESSAGE_PROMOTE, 1},
     {"message", "operation-ack", MESSAGE_OPERATION_ACK, 0},
     {"message", "operation-failed", MESSAGE_OPERATION_FAILED, 0},
     {"message", "operation-failed-refused", MESSAGE_OPERATION_FAILED, 1},

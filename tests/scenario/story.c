@@ -49,7 +49,11 @@ int story_setup(void **state)
     config->operation_timeout_ms = STORY_OPERATION_MS;
     config->retransmit_ms = STORY_RETRANSMIT_MS;
     config->replica_timeout_ms = STORY_REPLICA_TIMEOUT_MS;
-    config->limits = (struct node_limits){1024, 64 * 1024, STORY_INFLIGHT_OPS_MAX, 1024 * 1024};
+    config->starts = 1;
+    config->limits = (struct node_limits){.key_bytes = 1024,
+                                          .value_bytes = 64 * 1024,
+                                          .inflight_ops = STORY_INFLIGHT_OPS_MAX,
+                                          .inflight_bytes = 1024 * 1024};
     config->persist_plugin = "persist-story";
     story->view.cluster = STORY_CLUSTER;
     buffer_init(&story->trace);
@@ -280,8 +284,7 @@ void story_start_secondary(struct story *story)
     story_begin_muted(story);
     story_joined_secondary(story);
     story_begin_session(story);
-    story_piece(story, "");
-    story_finish_transfer(story);
+    story_content(story, "");
     story_node_in_sync(story);
     expect_get(story, CLIENT1, "k", NULL);
     story->requests[CLIENT1] = 0;

@@ -4,14 +4,15 @@
  *
  * The node is stepped as the host steps it: each event is followed by EVENT_FLUSH, EVENT_TICK comes
  * at node_wake_ms(). Nothing sleeps, no clock is read. The rules of the effects (effect.h) are
- * checked at every step. Peers do nothing by themselves unless they were made prompt.
+ * checked at every step. Peers do nothing by themselves unless they were made prompt, but for the
+ * arbiter: it tells its view to a member that asks whether it is there.
  *
  * What the node emits waits, unread, at the peer that it is for; expect_x() takes the next one of
  * that peer and fails when it is anything else, and story_end() fails when something unread is
  * left: so an answer too many is always noticed. Only what repeats at rest is skipped by
- * expect_x(): Heartbeat at the arbiter; Commit, Probe and Replicas at a secondary. Everything, also
- * that, goes into the trace, which story_end() compares with golden/NAME.txt (the environment
- * KV_BLESS=1 writes it anew).
+ * expect_x(): Heartbeat at the arbiter; Commit, Probe and Replicas at a secondary; Fetch and
+ * Replicas at the primary. Everything, also that, goes into the trace, which story_end() compares
+ * with golden/NAME.txt (the environment KV_BLESS=1 writes it anew).
  *
  * Records are written "k1=v1 k2=-": an insertion and a removal.
  */
@@ -52,8 +53,8 @@ enum story_peer {
 #define STORY_FAILED_MS_MAX 1100u
 
 /* Number of the Snapshot with the first (0) update, the second (1), ... after story_start_x(),
- * while each update travels alone: before it come Begin, one Piece and End. */
-#define SEQ(n) (3u + (n))
+ * while each update travels alone: before it comes Begin. */
+#define SEQ(n) (1u + (n))
 
 /* --- life of a story --- */
 
@@ -116,6 +117,9 @@ uint64_t story_insert(struct story *story, enum story_peer client, const char *k
 uint64_t story_remove(struct story *story, enum story_peer client, const char *key);
 uint64_t story_get(struct story *story, enum story_peer client, const char *key);
 
+/* Only the primary may answer. */
+uint64_t story_get_at_primary(struct story *story, enum story_peer client, const char *key);
+
 /* With an id of one's own choice. */
 void story_insert_id(struct story *story, enum story_peer client, uint64_t id, const char *key,
                      const char *value);
@@ -150,6 +154,15 @@ void story_persist_answer(struct story *story, uint64_t batch, bool stored);
 /* Acknowledges at once what arrives from now on (and what has arrived). */
 void story_secondary_prompt(struct story *story, enum story_peer secondary, bool prompt);
 void story_ack(struct story *story, enum story_peer secondary); /* all of it, as durable */
+
+/* It tells how far it is, as the node's Probe asks: empty, unless the story says what it has. */
+void story_resumes(struct story *story, enum story_peer secondary);
+void story_secondary_has(struct story *story, enum story_peer secondary,
+                         struct kv_position committed, struct kv_position last);
+
+/* It asks for all of the content, as a Begin without a tail wants. */
+void story_fetches(struct story *story, enum story_peer secondary);
+
 void story_ack_received(struct story *story, enum story_peer secondary);
 void story_ack_exactly(struct story *story, enum story_peer secondary, uint64_t received,
                        uint64_t durable);
@@ -208,6 +221,13 @@ void story_brings_in(struct story *story, enum story_peer secondary);
 void story_joined_primary(struct story *story);
 void story_joined_secondary(struct story *story);
 
+/* The next view: that peer is primary, the node under test itself with HOST; everybody begins a new
+ * session. What it is like besides is changed before. */
+void story_promotes(struct story *story, enum story_peer peer);
+
+/* The arbiter wants the node to give way to that secondary. */
+void story_orders_handover(struct story *story, enum story_peer secondary);
+
 /* The first batch of a primary comes, which makes its store a primary's; it is stored. */
 void story_primary_marked(struct story *story);
 
@@ -248,15 +268,17 @@ void story_deliver(struct story *story, enum story_peer peer, const struct messa
 
 /* --- the primary of a secondary under test --- */
 
-/* So many updates were committed there before the session begins; a piece then has at most as
- * many records. */
+/* So many updates were committed there before the session begins; its content then has at most as
+ * many pairs. */
 void story_primary_has(struct story *story, uint64_t index);
 
 /* Makes the next Snapshot, sends it, and returns its number. */
-uint64_t story_begin_session(struct story *story);
-uint64_t story_piece(struct story *story, const char *records); /* of everything, as of now */
-uint64_t story_piece_as_of(struct story *story, const char *records, uint64_t index);
-uint64_t story_finish_transfer(struct story *story);
+uint64_t story_begin_session(struct story *story); /* the content is to be fetched */
+uint64_t story_begin_tail(struct story *story, struct kv_position as_of);
+
+/* Answers all that the node has asked for: these pairs are everything, as of now. */
+void story_content(struct story *story, const char *records);
+void story_content_as_of(struct story *story, const char *records, uint64_t index);
 uint64_t story_write(struct story *story, const char *records);
 
 /* Makes it, but does not send it yet. */
@@ -297,11 +319,16 @@ uint64_t expect_persist_again(struct story *story);
 uint64_t expect_snapshot(struct story *story, enum story_peer secondary, uint64_t seq,
                          const char *records);
 uint64_t expect_begin(struct story *story, enum story_peer secondary);
-uint64_t expect_piece(struct story *story, enum story_peer secondary, uint64_t seq,
-                      const char *records);
-uint64_t expect_transfer_end(struct story *story, enum story_peer secondary, uint64_t seq);
+/* ... with the tail of the log after that position. */
+uint64_t expect_begin_tail(struct story *story, enum story_peer secondary,
+                           struct kv_position as_of);
+/* The answer to what it has fetched: all there is. */
+uint64_t expect_fetched(struct story *story, enum story_peer secondary, const char *records);
+/* How far the node says that it is. */
+uint64_t expect_resume(struct story *story, struct kv_position committed, struct kv_position last);
 uint64_t expect_caught_up(struct story *story, enum story_peer secondary);
 uint64_t expect_suspect(struct story *story, enum story_peer secondary);
+uint64_t expect_handover(struct story *story, enum story_peer secondary);
 uint64_t expect_join(struct story *story);
 uint64_t expect_leave(struct story *story);
 uint64_t expect_snapshot_ack(struct story *story, uint64_t received, uint64_t durable);
@@ -353,13 +380,15 @@ void story_take_all(struct story *story, enum story_peer peer);
 #define expect_persist(s, ...)       STORY_AT_(s, expect_persist((s), __VA_ARGS__))
 #define expect_snapshot(s, ...)      STORY_AT_(s, expect_snapshot((s), __VA_ARGS__))
 #define expect_begin(s, ...)         STORY_AT_(s, expect_begin((s), __VA_ARGS__))
-#define expect_piece(s, ...)         STORY_AT_(s, expect_piece((s), __VA_ARGS__))
-#define expect_transfer_end(s, ...)  STORY_AT_(s, expect_transfer_end((s), __VA_ARGS__))
+#define expect_begin_tail(s, ...)    STORY_AT_(s, expect_begin_tail((s), __VA_ARGS__))
+#define expect_fetched(s, ...)       STORY_AT_(s, expect_fetched((s), __VA_ARGS__))
+#define expect_resume(s, ...)        STORY_AT_(s, expect_resume((s), __VA_ARGS__))
 #define expect_caught_up(s, ...)     STORY_AT_(s, expect_caught_up((s), __VA_ARGS__))
 #define expect_suspect(s, ...)       STORY_AT_(s, expect_suspect((s), __VA_ARGS__))
 #define expect_snapshot_ack(s, ...)  STORY_AT_(s, expect_snapshot_ack((s), __VA_ARGS__))
 #define expect_snapshot_ack_refusing(s, ...) \
     STORY_AT_(s, expect_snapshot_ack_refusing((s), __VA_ARGS__))
+#define expect_handover(s, ...) STORY_AT_(s, expect_handover((s), __VA_ARGS__))
 #define expect_stop(s, ...)     STORY_AT_(s, expect_stop((s), __VA_ARGS__))
 #define expect_quiet(s, ...)    STORY_AT_(s, expect_quiet((s), __VA_ARGS__))
 #define expect_identity(s, ...) STORY_AT_(s, expect_identity((s), __VA_ARGS__))

@@ -115,36 +115,60 @@ static void story_secondary_takes(struct story *story, enum story_peer peer,
                                   const struct message *message)
 {
     struct story_secondary *secondary = &story->secondaries[peer];
-    struct story_content *content = &story->content[peer];
     struct bytes_view records = message->body.snapshot.records;
     if (message->body.snapshot.seq != secondary->expected) {
         return;
     }
     secondary->expected++;
-    if (message->body.snapshot.kind == SNAPSHOT_PIECE) {
-        /* The pieces of so small a content are of everything. */
-        assert_true(message->body.snapshot.low == 0 && message->body.snapshot.high == UINT64_MAX);
-        content->len = 0;
-        story_content_apply(content, records.at, records.len, 0);
-        story_content_apply(content, secondary->records.bytes, secondary->records.len,
-                            message->body.snapshot.as_of.index);
+    if (message->body.snapshot.kind == SNAPSHOT_BEGIN) {
+        secondary->lacks = message->body.snapshot.tail == TAIL_NONE;
+        secondary->complete = !secondary->lacks;
+        secondary->as_of = message->body.snapshot.as_of.index;
+        secondary->asked_resume = false;
     } else {
         story_secondary_stores(story, peer, records);
     }
+}
+
+/* All there is, as of an index: what came of the log after that is done again. */
+static void story_secondary_fetched(struct story *story, enum story_peer peer,
+                                    const struct message *message)
+{
+    struct story_secondary *secondary = &story->secondaries[peer];
+    struct story_content *content = &story->content[peer];
+    struct bytes_view records = message->body.fetched.records;
+    assert_true(message->body.fetched.low == 0 && message->body.fetched.high == UINT64_MAX);
+    content->len = 0;
+    story_content_apply(content, records.at, records.len, 0);
+    story_content_apply(content, secondary->records.bytes, secondary->records.len,
+                        message->body.fetched.as_of.index);
+    secondary->lacks = false;
+    secondary->complete = true;
+    secondary->owes = true;
 }
 
 static void story_secondary_hears(struct story *story, enum story_peer peer,
                                   const struct message *message)
 {
     struct story_secondary *secondary = &story->secondaries[peer];
+    if (message->type == MESSAGE_FETCHED) {
+        story_secondary_fetched(story, peer, message);
+    }
     if (message->type != MESSAGE_SNAPSHOT || message->body.snapshot.session != secondary->session) {
         return;
+    }
+    if (message->body.snapshot.sent_ms > secondary->heard_ms) {
+        secondary->heard_ms = message->body.snapshot.sent_ms;
     }
     assert_true(message->body.snapshot.refusals <= secondary->refused_len);
     secondary->refused_dealt = (uint32_t)message->body.snapshot.refusals;
     uint8_t kind = message->body.snapshot.kind;
     if (kind != SNAPSHOT_COMMIT && kind != SNAPSHOT_PROBE) {
         story_secondary_takes(story, peer, message);
+    }
+    if (secondary->expected == 0) {
+        secondary->asked_resume = true;
+        return;
     }
     secondary->owes = secondary->owes || kind != SNAPSHOT_COMMIT;
 }
@@ -156,6 +180,9 @@ static enum story_peer story_peer_of_link(const struct story *story, uint64_t li
 {
     if (link == story->arbiter_link) {
         return ARBITER;
+    }
+    if (link == story->source_link) {
+        return PRIMARY;
     }
     for (uint32_t i = S1; i <= S3; i++) {
         if (link == story->secondaries[i].link) {
@@ -176,6 +203,9 @@ static bool story_is_lost(const struct story *story, enum story_peer peer)
 static void story_take_send(struct story *story, const struct effect *effect)
 {
     enum story_peer peer = story_peer_of_link(story, effect->as.send.link);
+    if (effect->as.send.link == story->probe_link) {
+        return; /* nobody is there */
+    }
     char text[STORY_TEXT_MAX];
     if (peer == HOST) {
         story_fail(story, "a message for a link that does not exist");
@@ -187,6 +217,9 @@ static void story_take_send(struct story *story, const struct effect *effect)
     bool lost = story_is_lost(story, peer);
     story_message_text(&seen->message, text, sizeof(text));
     story_trace(story, "node > %-8s %s%s", story_peer_name(peer), text, lost ? " (lost)" : "");
+    if (peer == ARBITER && seen->type == MESSAGE_HEARTBEAT && seen->message.view == 0 && !lost) {
+        story->arbiter_asked = true;
+    }
     if (seen->type == MESSAGE_JOIN) {
         story->incarnation = seen->message.body.join.incarnation;
     }
@@ -241,9 +274,21 @@ static void story_take_open_link(struct story *story, const struct effect *effec
         story->arbiter_link = effect->as.open_link.link;
         return;
     }
+    if (strcmp(name, story_peer_name(PRIMARY)) == 0) {
+        story->source_link = effect->as.open_link.link;
+        return;
+    }
+    if (strcmp(name, story->config.name) == 0) {
+        story->probe_link = effect->as.open_link.link;
+        return;
+    }
     for (uint32_t i = S1; i <= S3; i++) {
-        if (strcmp(name, story_peer_name((enum story_peer)i)) == 0) {
-            assert_true(story->secondaries[i].link == 0);
+        bool is_it = strcmp(name, story_peer_name((enum story_peer)i)) == 0;
+        if (is_it && story->secondaries[i].link != 0) {
+            story->probe_link = effect->as.open_link.link;
+            return;
+        }
+        if (is_it) {
             story->secondaries[i].link = effect->as.open_link.link;
             story->secondaries[i].last_link = effect->as.open_link.link;
             story->secondaries[i].up = false;
@@ -258,10 +303,17 @@ static void story_take_open_link(struct story *story, const struct effect *effec
 static void story_take_close_link(struct story *story, const struct effect *effect)
 {
     enum story_peer peer = story_peer_of_link(story, effect->as.close_link.link);
+    if (effect->as.close_link.link == story->probe_link) {
+        story_trace(story, "node : close link to nobody");
+        story->probe_link = 0;
+        return;
+    }
     story_trace(story, "node : close link to %s", story_peer_name(peer));
     if (peer >= S1 && peer <= S3) {
         story->secondaries[peer].link = 0;
         story->secondaries[peer].up = false;
+    } else if (effect->as.close_link.link == story->source_link) {
+        story->source_link = 0;
     } else {
         story->gone[peer] = true;
     }
@@ -320,13 +372,28 @@ void story_take_effects(struct story *story)
 /* Does one thing that is due; false: nothing is. */
 static bool story_react_once(struct story *story)
 {
+    if (story->arbiter_asked) {
+        story_arbiter_answers(story);
+        return true;
+    }
     if (story->store.prompt && story->store.in_flight) {
         story_store_answers(story, story->store.batch, true, NULL);
         return true;
     }
     for (uint32_t i = S1; i <= S3; i++) {
         const struct story_secondary *secondary = &story->secondaries[i];
-        if (secondary->prompt && !secondary->cut && secondary->owes) {
+        if (!secondary->prompt || secondary->cut) {
+            continue;
+        }
+        if (secondary->asked_resume) {
+            story_secondary_resumes(story, (enum story_peer)i);
+            return true;
+        }
+        if (secondary->lacks) {
+            story_secondary_fetches(story, (enum story_peer)i);
+            return true;
+        }
+        if (secondary->owes) {
             story_secondary_acks(story, (enum story_peer)i, secondary->session, secondary->expected,
                                  secondary->expected);
             return true;

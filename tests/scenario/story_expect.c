@@ -10,6 +10,10 @@ static bool story_is_background(const struct story_seen *seen)
     if (seen->peer == ARBITER) {
         return seen->type == MESSAGE_HEARTBEAT;
     }
+    if (seen->peer == PRIMARY) {
+        return seen->type == MESSAGE_FETCH || /* the story answers all there are */
+               seen->type == MESSAGE_LOCATED || seen->type == MESSAGE_HEARTBEAT;
+    }
     uint8_t kind = seen->message.body.snapshot.kind;
     return seen->type == MESSAGE_REPLICAS ||
            (seen->type == MESSAGE_SNAPSHOT && (kind == SNAPSHOT_COMMIT || kind == SNAPSHOT_PROBE));
@@ -191,15 +195,43 @@ uint64_t expect_begin(struct story *story, enum story_peer secondary)
     return story_take_snapshot(story, secondary, SNAPSHOT_BEGIN, 0, "")->at_ms;
 }
 
-uint64_t expect_piece(struct story *story, enum story_peer secondary, uint64_t seq,
-                      const char *records)
+uint64_t expect_fetched(struct story *story, enum story_peer secondary, const char *records)
 {
-    return story_take_snapshot(story, secondary, SNAPSHOT_PIECE, seq, records)->at_ms;
+    char text[STORY_TEXT_MAX];
+    const struct story_seen *seen = story_take(story, secondary, MESSAGE_FETCHED, "a Fetched");
+    struct bytes_view bytes = seen->message.body.fetched.records;
+    story_records_text(bytes.at, bytes.len, text, sizeof(text));
+    story_require(story, strcmp(text, records) == 0, seen, "Fetched %s", records);
+    return seen->at_ms;
 }
 
-uint64_t expect_transfer_end(struct story *story, enum story_peer secondary, uint64_t seq)
+static bool story_is_at(struct kv_position position, uint64_t view, uint64_t index)
 {
-    return story_take_snapshot(story, secondary, SNAPSHOT_END, seq, "")->at_ms;
+    return position.view == view && position.index == index;
+}
+
+uint64_t expect_begin_tail(struct story *story, enum story_peer secondary, struct kv_position as_of)
+{
+    const struct story_seen *seen = story_take_snapshot(story, secondary, SNAPSHOT_BEGIN, 0, "");
+    bool is_right = seen->message.body.snapshot.tail == TAIL_FOLLOWS &&
+                    story_is_at(seen->message.body.snapshot.as_of, as_of.view, as_of.index);
+    story_require(story, is_right, seen, "the log's tail after (%" PRIu64 ", %" PRIu64 ")",
+                  as_of.view, as_of.index);
+    return seen->at_ms;
+}
+
+uint64_t expect_resume(struct story *story, struct kv_position committed, struct kv_position last)
+{
+    const struct story_seen *seen = story_take(story, PRIMARY, MESSAGE_RESUME, "a Resume");
+    const struct message *message = &seen->message;
+    bool is_right = message->body.resume.session == story->primary.session &&
+                    message->body.resume.complete != 0 &&
+                    story_is_at(message->body.resume.committed, committed.view, committed.index) &&
+                    story_is_at(message->body.resume.last, last.view, last.index);
+    story_require(story, is_right, seen,
+                  "Resume committed=(%" PRIu64 ", %" PRIu64 ") last=(%" PRIu64 ", %" PRIu64 ")",
+                  committed.view, committed.index, last.view, last.index);
+    return seen->at_ms;
 }
 
 static const struct story_seen *story_take_ack(struct story *story, uint64_t received,
@@ -255,6 +287,11 @@ uint64_t expect_caught_up(struct story *story, enum story_peer secondary)
 uint64_t expect_suspect(struct story *story, enum story_peer secondary)
 {
     return story_take_report(story, secondary, MESSAGE_SUSPECT);
+}
+
+uint64_t expect_handover(struct story *story, enum story_peer secondary)
+{
+    return story_take_report(story, secondary, MESSAGE_HANDOVER);
 }
 
 uint64_t expect_join(struct story *story)

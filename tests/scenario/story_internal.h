@@ -49,7 +49,15 @@ struct story_secondary {
     uint64_t expected;  /* seq of the next Snapshot that it takes */
     bool prompt;
     bool cut;
-    bool owes;             /* something arrived that wants an answer */
+    bool owes;                    /* something arrived that wants an answer */
+    bool asked_resume;            /* the primary wants to know how far it is */
+    bool lacks;                   /* its content is to be fetched */
+    bool complete;                /* it is all there */
+    uint64_t as_of;               /* of Begin */
+    uint64_t heard_ms;            /* the latest time of sending that it has heard */
+    struct kv_position committed; /* what it tells of itself in a Resume ... */
+    struct kv_position last;
+    bool has_content;      /* ... that its content is whole */
     struct buffer records; /* all that came in Records in this session */
     const char *refuses;   /* the record "k=v" that its store refuses; NULL: none */
     const char *reason;
@@ -98,6 +106,9 @@ struct story {
     uint32_t seen_capacity;
     uint32_t batch_taken; /* place in seen, plus 1, of the batch taken last; 0: none yet */
     uint64_t arbiter_link;
+    bool arbiter_asked;   /* by one that wants an answer, whatever view it knows */
+    uint64_t probe_link;  /* to where the arbiter might be, as the node thinks; 0: none */
+    uint64_t source_link; /* to the primary, for what is fetched; 0: none */
     uint64_t identity;    /* cluster that the data folder was told; 0: none */
     uint64_t incarnation; /* of the node's last Join */
     struct view view;     /* the arbiter's */
@@ -127,6 +138,9 @@ struct bytes_view story_text(const char *text);
 /* --- story_store.c and story_peers.c: without the end of the turn --- */
 
 void story_store_answers(struct story *story, uint64_t batch, bool stored, const char *reason);
+void story_arbiter_answers(struct story *story);
+void story_secondary_resumes(struct story *story, enum story_peer secondary);
+void story_secondary_fetches(struct story *story, enum story_peer secondary);
 void story_secondary_acks(struct story *story, enum story_peer secondary, uint64_t session,
                           uint64_t received, uint64_t durable);
 

@@ -2,6 +2,7 @@
 #include "story_internal.h"
 
 #include "base/alloc.h"
+#include "base/hash.h"
 #include "logic/record.h"
 
 #include <string.h>
@@ -127,6 +128,16 @@ uint64_t story_get(struct story *story, enum story_peer client, const char *key)
     return story_get_after(story, client, key, 0);
 }
 
+uint64_t story_get_at_primary(struct story *story, enum story_peer client, const char *key)
+{
+    struct message message = story_message(story, MESSAGE_GET, client);
+    message.body.operation.request = story->requests[client]++;
+    message.body.operation.key = story_text(key);
+    message.body.operation.at_primary = 1;
+    story_deliver(story, client, &message);
+    return message.body.operation.request;
+}
+
 uint64_t story_get_after(struct story *story, enum story_peer client, const char *key,
                          uint64_t index)
 {
@@ -182,6 +193,9 @@ void story_secondary_acks(struct story *story, enum story_peer secondary, uint64
     message.body.snapshot_ack.session = session;
     message.body.snapshot_ack.received = received;
     message.body.snapshot_ack.durable = durable;
+    message.body.snapshot_ack.heard_ms = story->secondaries[secondary].heard_ms;
+    message.body.snapshot_ack.complete =
+        story->secondaries[secondary].complete && durable > 0 ? 1 : 0;
     struct buffer refusals;
     buffer_init(&refusals);
     if (session == story->secondaries[secondary].session) {
@@ -190,6 +204,51 @@ void story_secondary_acks(struct story *story, enum story_peer secondary, uint64
     }
     story_deliver_alone(story, secondary, story->secondaries[secondary].link, &message);
     buffer_close(&refusals);
+}
+
+void story_secondary_resumes(struct story *story, enum story_peer secondary)
+{
+    struct story_secondary *peer = &story->secondaries[secondary];
+    struct message message = story_message(story, MESSAGE_RESUME, secondary);
+    peer->asked_resume = false;
+    message.body.resume.session = peer->session;
+    message.body.resume.committed = peer->committed;
+    message.body.resume.last = peer->last;
+    message.body.resume.complete = peer->has_content ? 1 : 0;
+    story_deliver_alone(story, secondary, peer->link, &message);
+}
+
+void story_resumes(struct story *story, enum story_peer secondary)
+{
+    story_secondary_resumes(story, secondary);
+    story_turn_over(story);
+}
+
+void story_secondary_has(struct story *story, enum story_peer secondary,
+                         struct kv_position committed, struct kv_position last)
+{
+    story->secondaries[secondary].committed = committed;
+    story->secondaries[secondary].last = last;
+    story->secondaries[secondary].has_content = true;
+}
+
+/* Of so small a content all at once. */
+void story_secondary_fetches(struct story *story, enum story_peer secondary)
+{
+    struct story_secondary *peer = &story->secondaries[secondary];
+    struct message message = story_message(story, MESSAGE_FETCH, secondary);
+    peer->lacks = false; /* asked */
+    message.body.fetch.request = 1;
+    message.body.fetch.min_index = peer->as_of;
+    message.body.fetch.base = UINT64_MAX;
+    message.body.fetch.high = UINT64_MAX;
+    story_deliver_alone(story, secondary, peer->link, &message);
+}
+
+void story_fetches(struct story *story, enum story_peer secondary)
+{
+    story_secondary_fetches(story, secondary);
+    story_turn_over(story);
 }
 
 void story_secondary_prompt(struct story *story, enum story_peer secondary, bool prompt)
@@ -281,6 +340,19 @@ static void story_view_drop(struct story *story, uint64_t node)
     view->members[place] = view->members[--view->members_len];
 }
 
+static void story_new_session(struct story_secondary *peer)
+{
+    peer->owes = false;
+    peer->asked_resume = false;
+    peer->lacks = false;
+    peer->complete = false;
+    peer->heard_ms = 0;
+    peer->refused_len = 0;
+    peer->refused_dealt = 0;
+    buffer_close(&peer->records);
+    buffer_init(&peer->records);
+}
+
 void story_view_add(struct story *story, enum story_peer secondary)
 {
     struct story_secondary *peer = &story->secondaries[secondary];
@@ -293,11 +365,7 @@ void story_view_add(struct story *story, enum story_peer secondary)
     }
     peer->session = member->joined;
     peer->expected = 0;
-    peer->owes = false;
-    peer->refused_len = 0;
-    peer->refused_dealt = 0;
-    buffer_close(&peer->records);
-    buffer_init(&peer->records);
+    story_new_session(peer);
 }
 
 void story_has_second_address(struct story *story, enum story_peer secondary)
@@ -345,6 +413,18 @@ static void story_tell(struct story *story, uint8_t type, enum story_peer from)
         message.body.joined.view = encoded;
     }
     story_deliver(story, from, &message);
+    alloc_free(bytes);
+}
+
+void story_arbiter_answers(struct story *story)
+{
+    uint8_t *bytes = alloc_bytes(VIEW_BYTES_MAX);
+    struct bytes_writer writer = bytes_writer_init(bytes, VIEW_BYTES_MAX);
+    struct message message = story_message(story, MESSAGE_REPLICAS, ARBITER);
+    view_encode(&story->view, &writer);
+    message.body.replicas.view = (struct bytes_view){bytes, writer.len};
+    story->arbiter_asked = false;
+    story_deliver_alone(story, ARBITER, story->arbiter_link, &message);
     alloc_free(bytes);
 }
 
@@ -474,8 +554,40 @@ void story_joined_primary(struct story *story)
 {
     story_view_put(story, STORY_NODE, story->incarnation, "node", MEMBER_IN_SYNC);
     story->view.primary = STORY_NODE;
+    story->view.ack = ACK_DURABLE;
     story->view.number++;
     story_tell(story, MESSAGE_JOINED_PRIMARY, ARBITER);
+}
+
+void story_promotes(struct story *story, enum story_peer peer)
+{
+    struct view *view = &story->view;
+    view->primary = peer == HOST ? STORY_NODE : story_peer_node(peer);
+    for (uint32_t i = 0; i < view->members_len; i++) {
+        view->members[i].joined = view->number + 1;
+    }
+    for (uint32_t i = S1; i <= S3; i++) {
+        if (view_find(view, story_peer_node((enum story_peer)i)) != NULL) {
+            story->secondaries[i].session = view->number + 1;
+            story->secondaries[i].expected = 0;
+            story_new_session(&story->secondaries[i]);
+        }
+    }
+    story->primary.session = view->number + 1;
+    story->primary.next = 0;
+    story->primary.dealt = 0;
+    story_tell_view(story);
+    if (peer == HOST) {
+        story_links_up(story);
+    }
+}
+
+void story_orders_handover(struct story *story, enum story_peer secondary)
+{
+    struct message message = story_message(story, MESSAGE_HANDOVER, ARBITER);
+    message.body.member.node = story_peer_node(secondary);
+    message.body.member.joined = story->secondaries[secondary].session;
+    story_deliver(story, ARBITER, &message);
 }
 
 void story_primary_marked(struct story *story)
@@ -492,6 +604,7 @@ void story_joined_secondary(struct story *story)
     if (story->view.primary == 0) {
         story_view_put(story, story_peer_node(PRIMARY), 1, "PR", MEMBER_IN_SYNC);
         story->view.primary = story_peer_node(PRIMARY);
+        story->view.ack = ACK_DURABLE;
         story->view.number++;
     }
     if (view_find(&story->view, STORY_NODE) != NULL) {
@@ -522,6 +635,7 @@ void story_node_taken_out(struct story *story)
     story_view_drop(story, STORY_NODE);
     if (story->view.primary == STORY_NODE) {
         story->view.primary = 0;
+        story->view.ack = 0;
     }
     story_tell_view(story);
 }
@@ -535,10 +649,10 @@ static struct message *story_new_snapshot(struct story *story, uint8_t kind)
     assert_true(primary->next < STORY_SNAPSHOTS_MAX);
     struct message *message = &primary->snapshots[primary->next];
     *message = story_message(story, MESSAGE_SNAPSHOT, PRIMARY);
+    message->sender = story->view.primary; /* whoever that is now */
     message->body.snapshot.session = primary->session;
     message->body.snapshot.seq = primary->next++;
     message->body.snapshot.kind = kind;
-    message->body.snapshot.as_of = (struct kv_position){story->view.number, primary->index};
     return message;
 }
 
@@ -561,42 +675,108 @@ void story_primary_has(struct story *story, uint64_t index)
     story->primary.committed = index;
 }
 
-uint64_t story_begin_session(struct story *story)
+static uint64_t story_begin_at(struct story *story, enum snapshot_tail tail,
+                               struct kv_position as_of)
 {
-    uint64_t seq = story_new_snapshot(story, SNAPSHOT_BEGIN)->body.snapshot.seq;
-    story_send(story, seq);
-    return seq;
-}
-
-uint64_t story_piece_as_of(struct story *story, const char *records, uint64_t index)
-{
-    struct message *message = story_new_snapshot(story, SNAPSHOT_PIECE);
-    message->body.snapshot.as_of.index = index;
-    message->body.snapshot.low = 0;
-    message->body.snapshot.high = UINT64_MAX;
-    struct kv_position last = {story->view.number, 0};
-    story_fill_records(story, message, records, &last);
-    assert_true(last.index <= index);
+    struct message *message = story_new_snapshot(story, SNAPSHOT_BEGIN);
+    message->body.snapshot.tail = (uint8_t)tail;
+    message->body.snapshot.as_of = as_of;
+    message->body.snapshot.base = tail == TAIL_NONE ? UINT64_MAX : 0;
+    message->body.snapshot.last = story->primary.index;
     story_send(story, message->body.snapshot.seq);
     return message->body.snapshot.seq;
 }
 
-uint64_t story_piece(struct story *story, const char *records)
+uint64_t story_begin_session(struct story *story)
 {
-    return story_piece_as_of(story, records, story->primary.index);
+    return story_begin_at(story, TAIL_NONE,
+                          (struct kv_position){story->view.number, story->primary.index});
 }
 
-uint64_t story_finish_transfer(struct story *story)
+uint64_t story_begin_tail(struct story *story, struct kv_position as_of)
 {
-    uint64_t seq = story_new_snapshot(story, SNAPSHOT_END)->body.snapshot.seq;
-    story_send(story, seq);
-    return seq;
+    return story_begin_at(story, TAIL_FOLLOWS, as_of);
+}
+
+/* Those of the records whose hash is in the range, in ascending order of it. */
+static void story_records_between(const uint8_t *bytes, size_t len, struct message *fetched,
+                                  struct buffer *ret_records)
+{
+    uint64_t next = fetched->body.fetched.low;
+    bool is_more = true;
+    while (is_more) {
+        struct bytes_reader reader = bytes_reader_init(bytes, len);
+        struct kv_record record;
+        struct kv_record first = {.key = NULL};
+        uint64_t first_hash = fetched->body.fetched.high;
+        is_more = false;
+        while (reader.left > 0 && record_decode(&reader, &record)) {
+            uint64_t hash = hash_bytes(record.key, record.key_len);
+            if (hash >= next && hash <= first_hash) {
+                first = record;
+                first_hash = hash;
+                is_more = true;
+            }
+        }
+        if (is_more) {
+            record_encode(&first, buffer_room(ret_records, record_size(&first)));
+            fetched->body.fetched.count++;
+            next = first_hash + 1;
+        }
+    }
+}
+
+static void story_answer_fetch(struct story *story, const struct message *fetch,
+                               const uint8_t *bytes, size_t len, struct kv_position as_of)
+{
+    struct buffer records;
+    struct message message = story_message(story, MESSAGE_FETCHED, PRIMARY);
+    assert_int_equal(fetch->body.fetch.parts, 0); /* so little is not compared */
+    message.body.fetched.request = fetch->body.fetch.request;
+    message.body.fetched.as_of = as_of;
+    message.body.fetched.low = fetch->body.fetch.low;
+    message.body.fetched.high = fetch->body.fetch.high;
+    buffer_init(&records);
+    story_records_between(bytes, len, &message, &records);
+    message.body.fetched.records.at = records.bytes;
+    message.body.fetched.records.len = records.len;
+    story_deliver(story, PRIMARY, &message);
+    buffer_close(&records);
+}
+
+void story_content_as_of(struct story *story, const char *records, uint64_t index)
+{
+    struct kv_position last = {story->view.number, 0};
+    struct kv_position as_of = {story->view.number, index};
+    size_t len;
+    uint32_t count;
+    uint8_t *bytes = story_encode_records(records, &last, &len, &count);
+    uint32_t answers = 0;
+    uint32_t seen_len = story->seen_len;
+    assert_true(last.index <= index);
+    story_turn_begin(story);
+    for (uint32_t i = 0; i < seen_len; i++) {
+        if (story->seen[i].peer == PRIMARY && story->seen[i].type == MESSAGE_FETCH &&
+            !story->seen[i].taken) {
+            story->seen[i].taken = true;
+            struct message fetch = story->seen[i].message;
+            story_answer_fetch(story, &fetch, bytes, len, as_of);
+            answers++;
+        }
+    }
+    assert_true(answers > 0);
+    story_turn_end(story);
+    alloc_free(bytes);
+}
+
+void story_content(struct story *story, const char *records)
+{
+    story_content_as_of(story, records, story->primary.index);
 }
 
 uint64_t story_make(struct story *story, const char *records)
 {
     struct message *message = story_new_snapshot(story, SNAPSHOT_RECORDS);
-    message->body.snapshot.as_of = (struct kv_position){0, 0};
     struct kv_position last = {story->view.number, story->primary.index};
     story_fill_records(story, message, records, &last);
     story->primary.index = last.index;
@@ -610,6 +790,7 @@ void story_send(struct story *story, uint64_t seq)
     message->view = story->view.number;
     message->body.snapshot.committed = story->primary.committed;
     message->body.snapshot.refusals = story->primary.dealt;
+    message->body.snapshot.sent_ms = story->now_ms;
     story_deliver(story, PRIMARY, message);
 }
 
@@ -628,10 +809,12 @@ uint64_t story_index(const struct story *story)
 static void story_send_outside(struct story *story, uint8_t kind)
 {
     struct message message = story_message(story, MESSAGE_SNAPSHOT, PRIMARY);
+    message.sender = story->view.primary;
     message.body.snapshot.session = story->primary.session;
     message.body.snapshot.kind = kind;
     message.body.snapshot.committed = story->primary.committed;
     message.body.snapshot.refusals = story->primary.dealt;
+    message.body.snapshot.sent_ms = story->now_ms;
     story_deliver(story, PRIMARY, &message);
 }
 

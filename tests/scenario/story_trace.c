@@ -54,7 +54,8 @@ void story_records_text(const void *bytes, size_t len, char *text, size_t size)
 
 static void story_snapshot_text(const struct message *message, char *text, size_t size)
 {
-    static const char *const kinds[] = {"?", "Begin", "Records", "Piece", "End", "Commit", "Probe"};
+    static const char *const kinds[] = {"?", "Begin", "Records", "Commit", "Probe"};
+    static const char *const tails[] = {"fetch", "tail", "tail, compare"};
     char records[STORY_TEXT_MAX / 4];
     story_records_text(message->body.snapshot.records.at, message->body.snapshot.records.len,
                        records, sizeof(records));
@@ -66,9 +67,12 @@ static void story_snapshot_text(const struct message *message, char *text, size_
         snprintf(text, size, "Records seq=%" PRIu64 " committed=%" PRIu64 " %s",
                  message->body.snapshot.seq, message->body.snapshot.committed, records);
     } else {
-        snprintf(text, size, "%s seq=%" PRIu64 " as_of=%" PRIu64 " committed=%" PRIu64 " %s",
-                 kinds[kind], message->body.snapshot.seq, message->body.snapshot.as_of.index,
-                 message->body.snapshot.committed, records);
+        snprintf(text, size,
+                 "Begin seq=%" PRIu64 " (%s) as_of=(%" PRIu64 ", %" PRIu64 ") last=%" PRIu64
+                 " committed=%" PRIu64,
+                 message->body.snapshot.seq, tails[message->body.snapshot.tail],
+                 message->body.snapshot.as_of.view, message->body.snapshot.as_of.index,
+                 message->body.snapshot.last, message->body.snapshot.committed);
     }
 }
 
@@ -137,7 +141,7 @@ static const char *story_node_name(uint64_t node)
             return story_peer_name((enum story_peer)i);
         }
     }
-    return "a stranger";
+    return node == STORY_NODE ? "node" : "a stranger";
 }
 
 static void story_ack_text(const struct message *message, char *text, size_t size)
@@ -148,8 +152,35 @@ static void story_ack_text(const struct message *message, char *text, size_t siz
     size_t used =
         (size_t)snprintf(text, size, "received=%" PRIu64 " durable=%" PRIu64,
                          message->body.snapshot_ack.received, message->body.snapshot_ack.durable);
+    if (message->body.snapshot_ack.complete != 0 && used < size) {
+        used += (size_t)snprintf(text + used, size - used, " complete");
+    }
     while (used < size && reader.left > 0 && message_read_refusal(&reader, &refusal)) {
         used += (size_t)snprintf(text + used, size - used, " refused=%" PRIu64, refusal.index);
+    }
+}
+
+static void story_catch_up_text(const struct message *message, char *text, size_t size)
+{
+    char records[STORY_TEXT_MAX / 4];
+    switch (message->type) {
+    case MESSAGE_RESUME:
+        snprintf(text, size,
+                 "committed=(%" PRIu64 ", %" PRIu64 ") last=(%" PRIu64 ", %" PRIu64 ")%s",
+                 message->body.resume.committed.view, message->body.resume.committed.index,
+                 message->body.resume.last.view, message->body.resume.last.index,
+                 message->body.resume.complete != 0 ? "" : " incomplete");
+        break;
+    case MESSAGE_FETCH:
+        snprintf(text, size, "id=%" PRIu64 " from=%016" PRIx64 " to=%016" PRIx64 " parts=%" PRIu32,
+                 message->body.fetch.request, message->body.fetch.low, message->body.fetch.high,
+                 message->body.fetch.parts);
+        break;
+    default:
+        story_records_text(message->body.fetched.records.at, message->body.fetched.records.len,
+                           records, sizeof(records));
+        snprintf(text, size, "id=%" PRIu64 " as_of=%" PRIu64 " %s", message->body.fetched.request,
+                 message->body.fetched.as_of.index, records);
     }
 }
 
@@ -178,18 +209,25 @@ void story_message_text(const struct message *message, char *text, size_t size)
         break;
     case MESSAGE_CAUGHT_UP:
     case MESSAGE_SUSPECT:
+    case MESSAGE_HANDOVER:
         snprintf(body, sizeof(body), "%s joined=%" PRIu64,
                  story_node_name(message->body.member.node), message->body.member.joined);
         break;
     case MESSAGE_HEARTBEAT:
-        snprintf(body, sizeof(body), "durable=%" PRIu64 " committed=%" PRIu64,
-                 message->body.heartbeat.durable_index, message->body.heartbeat.committed_index);
+        snprintf(body, sizeof(body), "durable=%" PRIu64 " committed=%" PRIu64 "%s",
+                 message->body.heartbeat.durable_index, message->body.heartbeat.committed_index,
+                 message->body.heartbeat.asks != 0 ? " asks" : "");
         break;
     case MESSAGE_SNAPSHOT:
         story_snapshot_text(message, body, sizeof(body));
         break;
     case MESSAGE_SNAPSHOT_ACK:
         story_ack_text(message, body, sizeof(body));
+        break;
+    case MESSAGE_RESUME:
+    case MESSAGE_FETCH:
+    case MESSAGE_FETCHED:
+        story_catch_up_text(message, body, sizeof(body));
         break;
     default:
         story_client_text(message, body, sizeof(body));

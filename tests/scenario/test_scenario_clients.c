@@ -301,8 +301,16 @@ static void malformed_message(void **state)
 {
     struct story *s = story_begin(state, __func__);
     story_start_primary(s, 0);
-    static const uint8_t junk[] = {'K', 'V', 1, 32, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-                                   0,   0,   0, 0,  0, 0, 0, 0, 0, 0, 0, 0, 0, 1};
+    static const uint8_t junk[] = {'K', 'V', MESSAGE_VERSION,
+                                   32,  0,   0,
+                                   0,   0,   0,
+                                   0,   0,   0,
+                                   0,   0,   0,
+                                   0,   0,   0,
+                                   0,   0,   0,
+                                   0,   0,   0,
+                                   0,   0,   0,
+                                   0,   1};
     story_deliver_bytes(s, CLIENT2, "", 0);
     story_deliver_bytes(s, CLIENT2, junk, sizeof(junk));
     expect_quiet(s, CLIENT2);
@@ -324,7 +332,8 @@ static void foreign_version(void **state)
     story_end(s);
 }
 
-/* Messages that a primary has no use for, from anybody: nothing happens. */
+/* Messages that a primary has no use for, from anybody: nothing happens, but that one which takes
+ * it for an arbiter is told where that is. */
 static void stray_messages(void **state)
 {
     static const uint8_t types[] = {MESSAGE_HEARTBEAT,    MESSAGE_CAUGHT_UP,  MESSAGE_SUSPECT,
@@ -342,6 +351,7 @@ static void stray_messages(void **state)
         }
         story_deliver(s, CLIENT2, &message);
     }
+    assert_int_equal(story_take_count(s, CLIENT2, MESSAGE_LOCATED, 0), 1);
     expect_quiet(s, CLIENT2);
     expect_quiet(s, S1);
     expect_quiet(s, STORE);

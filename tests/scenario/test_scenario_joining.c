@@ -330,8 +330,7 @@ static void taken_out_and_back(void **state)
     story_begin_session(s);
     expect_persist(s, "");
     expect_snapshot_ack(s, 1, 1);
-    story_piece(s, "k=v");
-    story_finish_transfer(s);
+    story_content(s, "k=v");
     story_node_in_sync(s);
     expect_get(s, CLIENT1, "k", "v");
     expect_content(s, STORE, "k", "v");
@@ -384,7 +383,7 @@ static void secondary_stops(void **state)
     expect_persist(s, "k=v");
     story_asked_to_stop(s);
     expect_leave(s);
-    story_run_ms(s, 100);
+    story_run_ms(s, 200);
     expect_leave(s);
     story_node_taken_out(s);
     expect_quiet(s, HOST);
@@ -409,26 +408,56 @@ static void secondary_stops_without_an_answer(void **state)
     story_end(s);
 }
 
-/* A primary asked to stop: no new updates; those outstanding are answered; then it ends. */
-static void primary_stops(void **state)
+/* A primary alone that is asked to stop: no new updates; those outstanding are answered; then it
+ * ends. It stays the primary, and comes back as such. */
+static void primary_alone_stops(void **state)
 {
     struct story *s = story_begin(state, __func__);
-    story_start_primary(s, 1);
+    story_start_primary(s, 0);
     uint64_t id = story_insert(s, CLIENT1, "k", "v");
     expect_persist(s, "k=v");
     story_asked_to_stop(s);
     expect_rejected(s, CLIENT2, story_insert(s, CLIENT2, "k", "w"), REJECT_LEAVING);
-    story_persisted(s);
     expect_quiet(s, HOST);
-    story_ack(s, S1);
+    story_persisted(s);
     expect_ack(s, CLIENT1, id);
     expect_stop(s, 0);
     expect_quiet(s, ARBITER);
+    story_end(s);
+}
+
+/* With another one in sync it hands over first, and no request fails: it says that it wants to go,
+ * goes on as long as nobody takes its place, and leaves as a secondary. */
+static void primary_hands_over_and_stops(void **state)
+{
+    struct story *s = story_begin(state, __func__);
+    story_start_primary(s, 1);
+    story_store_prompt(s, true);
+    story_asked_to_stop(s);
+    expect_leave(s);
+    uint64_t id = story_insert(s, CLIENT1, "k", "v");
+    story_orders_handover(s, S1);
+    uint64_t held = story_insert(s, CLIENT2, "k", "w");
+    expect_quiet(s, CLIENT2);
+    expect_quiet(s, ARBITER);
+    story_ack(s, S1);
+    expect_ack(s, CLIENT1, id);
+    expect_handover(s, S1);
+    story_promotes(s, S1);
+    expect_rejected(s, CLIENT2, held, REJECT_NOT_PRIMARY); /* S1 will take it */
+    assert_int_equal(role(s), ROLE_SECONDARY);
+    expect_get(s, CLIENT1, "k", "v");
+    story_run_ms(s, 200);
+    expect_leave(s);
+    expect_quiet(s, HOST);
+    story_node_taken_out(s);
+    expect_stop(s, 0);
+    story_take_all(s, STORE);
     story_take_all(s, S1);
     story_end(s);
 }
 
-/* The same with an update that fails meanwhile. */
+/* An update that nobody confirms keeps a primary alone no longer than its deadline. */
 static void primary_stops_after_a_failure(void **state)
 {
     struct story *s = story_begin(state, __func__);
@@ -440,6 +469,9 @@ static void primary_stops_after_a_failure(void **state)
     expect_quiet(s, HOST);
     story_run_ms(s, 20);
     expect_failed(s, CLIENT1, id);
+    story_take_all(s, ARBITER); /* Leave, again and again */
+    story_leaves(s, S1);        /* and S1 is gone: there is nobody to hand over to */
+    story_run_ms(s, 0);
     expect_stop(s, 0);
     story_take_all(s, STORE);
     story_take_all(s, S1);
@@ -524,7 +556,8 @@ int main(void)
         STORY(taken_out_with_a_batch_in_flight),
         STORY(secondary_stops),
         STORY(secondary_stops_without_an_answer),
-        STORY(primary_stops),
+        STORY(primary_alone_stops),
+        STORY(primary_hands_over_and_stops),
         STORY(primary_stops_after_a_failure),
         STORY(primary_stops_although_store_is_silent),
         STORY(stop_with_a_read_waiting),

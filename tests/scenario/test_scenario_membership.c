@@ -34,23 +34,25 @@ static void late_joiner_gets_content(void **state)
     story_store_prompt(s, true);
     expect_ack(s, CLIENT1, story_insert(s, CLIENT1, "k1", "v1"));
     story_joins(s, S1);
+    expect_quiet(s, S1); /* before it has told how far it is */
+    story_resumes(s, S1);
     expect_begin(s, S1);
     story_ack(s, S1);
-    expect_piece(s, S1, 1, "k1=v1");
-    story_ack(s, S1);
-    expect_transfer_end(s, S1, 2);
+    expect_quiet(s, ARBITER);
+    story_fetches(s, S1);
+    expect_fetched(s, S1, "k1=v1");
     expect_quiet(s, ARBITER);
     story_ack(s, S1);
     expect_caught_up(s, S1);
     expect_content(s, S1, "k1", "v1");
     story_is_in_sync(s, S1);
     uint64_t id = story_insert(s, CLIENT1, "k1", "v2");
-    expect_snapshot(s, S1, 3, "k1=v2");
+    expect_snapshot(s, S1, SEQ(0), "k1=v2");
     expect_quiet(s, CLIENT1);
     story_ack(s, S1);
     expect_ack(s, CLIENT1, id);
     id = story_remove(s, CLIENT1, "k1");
-    expect_snapshot(s, S1, 4, "k1=-");
+    expect_snapshot(s, S1, SEQ(1), "k1=-");
     story_ack(s, S1);
     expect_ack(s, CLIENT1, id);
     expect_content(s, S1, "k1", NULL);
@@ -58,7 +60,7 @@ static void late_joiner_gets_content(void **state)
     story_end(s);
 }
 
-/* C-119: the transfer of an empty content is empty; then come the updates. */
+/* C-119: of an empty content nothing is fetched; then come the updates. */
 static void transfer_of_nothing(void **state)
 {
     struct story *s = story_begin(state, __func__);
@@ -66,18 +68,18 @@ static void transfer_of_nothing(void **state)
     story_store_prompt(s, true);
     story_brings_in(s, S1);
     expect_begin(s, S1);
-    expect_piece(s, S1, 1, "");
-    expect_transfer_end(s, S1, 2);
+    expect_fetched(s, S1, "");
     expect_quiet(s, S1);
     uint64_t id = story_insert(s, CLIENT1, "k", "v");
-    expect_snapshot(s, S1, 3, "k=v");
+    expect_snapshot(s, S1, SEQ(0), "k=v");
     story_ack(s, S1);
     expect_ack(s, CLIENT1, id);
     story_take_all(s, STORE);
     story_end(s);
 }
 
-/* Begin, Piece and End may each be lost: they come again, until the candidate has all. */
+/* The Probe, Begin and the content may each be lost: they come again, until the candidate has all.
+ */
 static void lossy_transfer(void **state)
 {
     struct story *s = story_begin(state, __func__);
@@ -85,23 +87,19 @@ static void lossy_transfer(void **state)
     story_store_prompt(s, true);
     expect_ack(s, CLIENT1, story_insert(s, CLIENT1, "k1", "v1"));
     story_cut(s, S1, true);
-    story_joins(s, S1); /* Begin is lost */
+    story_joins(s, S1); /* the Probe is lost */
     story_run_ms(s, 150);
+    story_resumes(s, S1); /* Begin is lost */
     story_cut(s, S1, false);
+    expect_quiet(s, S1);
     story_run_ms(s, 100);
     expect_begin(s, S1);
     story_cut(s, S1, true);
-    story_ack(s, S1); /* the piece is lost */
-    story_run_ms(s, 150);
+    story_fetches(s, S1); /* the answer is lost */
+    story_run_ms(s, 50);
     story_cut(s, S1, false);
-    story_run_ms(s, 100);
-    expect_piece(s, S1, 1, "k1=v1");
-    story_cut(s, S1, true);
-    story_ack(s, S1); /* End is lost */
-    story_run_ms(s, 150);
-    story_cut(s, S1, false);
-    story_run_ms(s, 100);
-    expect_transfer_end(s, S1, 2);
+    story_fetches(s, S1);
+    expect_fetched(s, S1, "k1=v1");
     expect_quiet(s, ARBITER);
     story_ack(s, S1);
     expect_caught_up(s, S1);
@@ -112,7 +110,7 @@ static void lossy_transfer(void **state)
     story_end(s);
 }
 
-/* Updates while the content is transferred: in whatever order they and the piece arrive, the
+/* Updates while the content is fetched: in whatever order they and the content arrive, the
  * candidate ends with the newest. */
 static void updates_during_a_transfer(void **state)
 {
@@ -123,11 +121,13 @@ static void updates_during_a_transfer(void **state)
     expect_ack(s, CLIENT1, story_insert(s, CLIENT1, "k2", "old"));
     expect_ack(s, CLIENT1, story_insert(s, CLIENT1, "k3", "old"));
     story_joins(s, S1);
+    story_resumes(s, S1);
     expect_begin(s, S1);
     expect_ack(s, CLIENT1, story_insert(s, CLIENT1, "k1", "new"));
     expect_ack(s, CLIENT1, story_remove(s, CLIENT1, "k2"));
     expect_quiet(s, S1);
     story_ack(s, S1);
+    story_fetches(s, S1);
     expect_ack(s, CLIENT1, story_insert(s, CLIENT1, "k3", "newer"));
     story_secondary_prompt(s, S1, true);
     expect_caught_up(s, S1);
@@ -151,20 +151,20 @@ static void transfer_acks_complete_nothing(void **state)
     expect_ack(s, CLIENT1, story_insert(s, CLIENT1, "k3", "v"));
     story_joins(s, S2);
     expect_ack(s, CLIENT1, story_insert(s, CLIENT1, "k9", "before"));
-    story_ack(s, S2); /* Begin */
-    uint64_t sent = story_received(s, S2);
-    story_ack_exactly(s, S2, sent, sent); /* k9 and the piece */
-    uint64_t end = story_received(s, S2); /* with End */
+    story_resumes(s, S2);
+    story_ack(s, S2); /* Begin, after k9 */
+    uint64_t begun = story_received(s, S2);
     expect_quiet(s, ARBITER);
     uint64_t id = story_insert(s, CLIENT1, "k10", "outstanding");
-    expect_ack(s, CLIENT1, id); /* End is not acknowledged: S2 does not count */
+    expect_ack(s, CLIENT1, id); /* it has no content yet: S2 does not count */
     id = story_insert(s, CLIENT1, "k11", "outstanding");
     expect_ack(s, CLIENT1, id);
-    story_ack_exactly(s, S2, end + 1, end + 1); /* k10, not k11 */
-    expect_quiet(s, ARBITER);                   /* it lacks what is committed */
+    story_fetches(s, S2);
+    story_ack_exactly(s, S2, begun + 1, begun + 1); /* all of the content, k10, not k11 */
+    expect_quiet(s, ARBITER);                       /* it lacks what is committed */
     id = story_insert(s, CLIENT1, "k12", "must wait");
     expect_quiet(s, CLIENT1);
-    story_ack_exactly(s, S2, end + 2, end + 2);
+    story_ack_exactly(s, S2, begun + 2, begun + 2);
     expect_caught_up(s, S2);
     story_is_in_sync(s, S2);
     expect_quiet(s, CLIENT1);
@@ -209,6 +209,7 @@ static void candidate_that_holds_up_is_given_up(void **state)
     story_start_primary(s, 0);
     story_store_prompt(s, true);
     story_joins(s, S1);
+    story_resumes(s, S1);
     expect_begin(s, S1);
     for (int i = 0; i < 50; i++) {
         expect_ack(s, CLIENT1, story_insert(s, CLIENT1, "key", "a value of some length"));
@@ -325,8 +326,7 @@ static void join_and_leave_in_one_view(void **state)
     story_tell_view(s);
     story_links_up(s);
     expect_begin(s, S2);
-    expect_piece(s, S2, 1, "k=v");
-    expect_transfer_end(s, S2, 2);
+    expect_fetched(s, S2, "k=v");
     expect_caught_up(s, S2);
     story_is_in_sync(s, S2);
     story_run_ms(s, 500);
@@ -355,18 +355,18 @@ static void leave_and_return_in_one_view(void **state)
     story_tell_view(s);
     story_links_up(s);
     assert_int_not_equal(story_session(s, S1), session);
+    story_resumes(s, S1);
     expect_begin(s, S1);
     story_ack_of_session(s, S1, session, 1, 1);
     story_ack_of_session(s, S1, session, SEQ(1), SEQ(1));
     expect_quiet(s, S1);
     story_secondary_prompt(s, S1, true);
-    expect_piece(s, S1, 1, "k=v");
-    expect_transfer_end(s, S1, 2);
+    expect_fetched(s, S1, "k=v");
     expect_caught_up(s, S1);
     assert_int_equal(replicators(s), 1);
     story_is_in_sync(s, S1);
     expect_ack(s, CLIENT1, story_insert(s, CLIENT1, "k", "w"));
-    expect_snapshot(s, S1, 3, "k=w");
+    expect_snapshot(s, S1, SEQ(0), "k=w");
     story_take_all(s, STORE);
     story_end(s);
 }
@@ -433,8 +433,8 @@ static void only_the_primary_is_left(void **state)
     story_end(s);
 }
 
-/* C-107: the same view again changes nothing: no second sender, no second transfer, no new numbers.
- * A new view with the same members repeats only what was not received. */
+/* C-107: the same view again changes nothing: no second sender, nothing fetched again, no new
+ * numbers. A new view with the same members repeats only what was not received. */
 static void same_view_again(void **state)
 {
     struct story *s = story_begin(state, __func__);

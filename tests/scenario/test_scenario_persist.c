@@ -359,24 +359,21 @@ static void store_during_a_transfer(void **state)
     story_persisted(s);
     expect_snapshot_ack(s, 1, 1);
     expect_rejected(s, CLIENT1, story_get(s, CLIENT1, "same"), REJECT_NOT_READY);
-    story_piece(s, "same=9");
-    expect_persist(s, "stale=- old=- same=9");
-    assert_int_equal(story_batch_position(s).index, 0);
-    story_persisted(s);
-    expect_snapshot_ack(s, 2, 2);
     story_write(s, "new=5");
     expect_persist(s, "new=5");
     assert_int_equal(story_batch_position(s).index, 0);
     story_persisted(s);
-    expect_snapshot_ack(s, 3, 3);
-    story_finish_transfer(s);
-    expect_persist(s, "");
+    expect_snapshot_ack(s, 2, 2);
+    story_content_as_of(s, "same=9", 7);
+    expect_snapshot_ack(s, 2, 2); /* not complete before the store has it */
+    expect_persist(s, "stale=- old=- same=9");
     assert_int_equal(story_batch_position(s).index, story_index(s));
     story_persisted(s);
-    expect_snapshot_ack(s, 4, 4);
+    expect_snapshot_ack(s, 2, 2); /* complete */
     story_node_in_sync(s);
-    expect_snapshot_ack(s, 4, 4);
-    expect_rejected(s, CLIENT1, story_get(s, CLIENT1, "same"), REJECT_NOT_READY);
+    expect_snapshot_ack(s, 2, 2);
+    expect_get(s, CLIENT1, "same", "9"); /* what is committed is there */
+    expect_get(s, CLIENT1, "new", NULL);
     story_commits(s, story_index(s));
     expect_get(s, CLIENT1, "same", "9");
     expect_get(s, CLIENT1, "new", "5");
@@ -387,9 +384,9 @@ static void store_during_a_transfer(void **state)
     story_end(s);
 }
 
-/* A piece that is older than updates which came before it: they are put on top of it again, in
+/* Content that is older than updates which came before it: they are put on top of it again, in
  * memory and in the store, whether committed already or not. */
-static void updates_before_an_older_piece(void **state)
+static void updates_before_older_content(void **state)
 {
     struct story *s = story_begin(state, __func__);
     story_create_node(s);
@@ -404,9 +401,8 @@ static void updates_before_an_older_piece(void **state)
     story_commits(s, story_index(s));
     story_write(s, "later=2");
     story_take_all(s, STORE);
-    story_piece_as_of(s, "k=old gone=0", 7);
+    story_content_as_of(s, "k=old gone=0", 7);
     story_commits(s, story_index(s));
-    story_finish_transfer(s);
     story_node_in_sync(s);
     story_commits(s, story_index(s));
     expect_get(s, CLIENT1, "k", "new");
@@ -439,7 +435,7 @@ int main(void)
         STORY(first_batch_of_a_primary),
         STORY(arbiter_lost_its_state),
         STORY(store_during_a_transfer),
-        STORY(updates_before_an_older_piece),
+        STORY(updates_before_older_content),
     };
     return cmocka_run_group_tests_name("scenario_persist", stories, NULL, NULL);
 }

@@ -1,5 +1,7 @@
 #include "check.h"
 
+#include "net.h"
+
 #include "base/alloc.h"
 
 #include <inttypes.h>
@@ -42,10 +44,11 @@ void check_answers_on_request(struct world *world, struct machine *machine, uint
     pending->epoch = machine->epoch;
     pending->link = link;
     pending->arrival = pending->serial;
+    pending->settled = world->settled;
     pending->received_ms = world->now_us / 1000 + machine->clock_ms;
     asked->deliveries++;
     world->updates_calm += world->phase != PHASE_SAFETY && is_update(asked->type) ? 1 : 0;
-    if (asked->type != MESSAGE_LEAVE) {
+    if (asked->type != MESSAGE_LEAVE && asked->type != MESSAGE_PROMOTE) {
         uint64_t limit_ms = timeout_ms(world, asked);
         heap_push(&world->heap,
                   world->now_us + 1000 * (limit_ms + DUE_SLACK_MS) + 2 * world->plan.flush_max_us,
@@ -59,6 +62,12 @@ void check_answers_on_due(struct world *world, uint64_t serial)
         const struct pending *pending = &world->pendings[i];
         if (pending->serial == serial && !pending->gone) {
             const struct operation *op = &world->ops[pending->op];
+            uint64_t awake_us = world->machines[pending->machine].paused_until_us +
+                                1000u * DUE_SLACK_MS + 2 * world->plan.flush_max_us;
+            if (awake_us > world->now_us) { /* it stood still */
+                heap_push(&world->heap, awake_us, WAKE_DUE, 0, serial, NULL);
+                return;
+            }
             world_fail(world, "G9 one answer",
                        "%s has not answered %s %" PRIu64 " of client %u "
                        "on link %" PRIu64 " by its deadline",
@@ -85,6 +94,7 @@ static bool answer_fits(uint8_t request, uint8_t answer)
     case MESSAGE_LOCATE:
         return answer == MESSAGE_LOCATED || answer == MESSAGE_OPERATION_REJECTED;
     case MESSAGE_LEAVE:
+    case MESSAGE_PROMOTE:
         return answer == MESSAGE_OPERATION_ACK || answer == MESSAGE_OPERATION_FAILED ||
                answer == MESSAGE_OPERATION_REJECTED;
     default:
@@ -101,6 +111,10 @@ static void check_failed(struct world *world, const struct machine *machine,
         now_ms < pending->received_ms + timeout_ms(world, op)) {
         world_fail(world, "G9 one answer", "%s fails request %" PRIu64 " after %" PRIu64 " ms",
                    machine->name, op->request, now_ms - pending->received_ms);
+    }
+    if (is_update(op->type) && world->plan.only_handover && op->deadline_ms == 0) {
+        world_fail(world, "handover", "%s fails request %" PRIu64 ": %s", machine->name,
+                   op->request, message_fail_text(message->body.operation_failed.reason));
     }
     if (message->body.operation_failed.reason == FAIL_REFUSED) {
         check_undone_on_failed(world, pending->op);
@@ -120,7 +134,7 @@ static void check_acked(struct world *world, struct machine *machine, const stru
                    position.index, machine->acked_index);
     }
     machine->acked_index = position.index;
-    check_primary_on_ack(world, machine, message->view);
+    check_primary_on_ack(world, machine, message->view, position);
     check_durable_on_ack(world, machine, pending->op, position);
     check_undone_on_ack(world, machine, position);
     if (world->phase != PHASE_SAFETY) {
@@ -132,10 +146,11 @@ static void check_acked(struct world *world, struct machine *machine, const stru
 static bool fits_better(const struct world *world, const struct pending *pending,
                         const struct pending *than, const struct message *message)
 {
-    struct kv_position position = message->body.operation_ack.position;
-    if (message->type == MESSAGE_OPERATION_ACK && position.index >= 1 &&
-        position.index <= model_last(&world->model)) {
-        uint32_t key = world->model.line[world->model.places[position.index - 1]].key;
+    uint32_t id = message->type == MESSAGE_OPERATION_ACK
+                      ? model_find(&world->model, message->body.operation_ack.position)
+                      : UNKNOWN;
+    if (id != UNKNOWN && id != ROOT) {
+        uint32_t key = world->model.records[id].key;
         bool one = world->ops[pending->op].key == key;
         bool other = world->ops[than->op].key == key;
         if (one != other) {
@@ -181,11 +196,21 @@ static void check_rejected(struct world *world, const struct machine *machine,
     }
 }
 
+/* Nodes ask each other too. */
+static bool answers_node(struct world *world, const struct machine *machine, uint64_t link)
+{
+    const struct conn *conn = net_find(world, machine->index, link);
+    return conn == NULL || conn->opener < MACHINES_MAX;
+}
+
 void check_answers_on_answer(struct world *world, struct machine *machine, uint64_t link,
                              const struct message *message)
 {
     uint64_t request = message->body.request.request;
     uint32_t i = pending_find(world, machine, link, message);
+    if (i == UINT32_MAX && answers_node(world, machine, link)) {
+        return;
+    }
     if (i == UINT32_MAX) {
         world_fail(world, "G9 one answer",
                    "%s answers request %" PRIu64 " on link %" PRIu64
@@ -209,10 +234,10 @@ void check_answers_on_answer(struct world *world, struct machine *machine, uint6
         check_rejected(world, machine, &pending);
         break;
     case MESSAGE_GET_RESULT:
-        check_reads_on_get(world, machine, pending.op, message);
+        check_reads_on_get(world, machine, &pending, message);
         break;
     case MESSAGE_SCAN_RESULT:
-        check_reads_on_scan(world, machine, pending.op, message);
+        check_reads_on_scan(world, machine, &pending, message);
         break;
     default:
         break;
@@ -237,7 +262,7 @@ void check_answers_on_process_gone(struct world *world, struct machine *machine,
             continue;
         }
         const struct operation *op = &world->ops[pending->op];
-        if (clean && op->type != MESSAGE_LEAVE && !pending->gone) {
+        if (clean && op->type != MESSAGE_LEAVE && op->type != MESSAGE_PROMOTE && !pending->gone) {
             world_fail(world, "G9 one answer", "%s stops cleanly and owes an answer to %s %" PRIu64,
                        machine->name, message_type_name(op->type), op->request);
         }
@@ -251,7 +276,7 @@ static bool value_is(const struct operation *op, const struct kv_record *record)
            (op->value_len == 0 || memcmp(op->value, record->value, op->value_len) == 0);
 }
 
-void check_answers_on_record(struct world *world, const struct kv_record *record)
+void check_answers_on_record(struct world *world, const struct kv_record *record, uint32_t id)
 {
     uint32_t key = model_key(&world->model, record->key, record->key_len);
     uint8_t type = record->kind == KV_RECORD_INSERT ? MESSAGE_INSERT : MESSAGE_REMOVE;
@@ -272,4 +297,5 @@ void check_answers_on_record(struct world *world, const struct kv_record *record
         return;
     }
     asked->records++;
+    asked->record = id;
 }

@@ -27,7 +27,7 @@ void check_bounds_after_step(struct world *world, struct machine *machine)
     /* Records that undo others come on top: each holds a value that was there before. */
     bool undoes = (world->plan.faults & (1u << FAULT_DISK_REFUSE)) != 0;
     bound(world, machine, "bytes of the log", state->log_bytes,
-          (limits->inflight_bytes + record_max(world)) * (undoes ? 2 : 1) +
+          limits->log_bytes + (limits->inflight_bytes + record_max(world)) * (undoes ? 2 : 1) +
               (undoes ? 64 * record_max(world) : 0));
     bound(world, machine, "bytes of a window", state->window_bytes_max_seen,
           WINDOW_BYTES_MAX + SNAPSHOT_BYTES_MAX + record_max(world));

@@ -37,8 +37,8 @@ static bool check_memory(struct world *world, const struct machine *machine, cha
         struct kv_position position;
         bool found = node_peek(machine->node, world->model.keys[key].bytes,
                                world->model.keys[key].len, &value, &position);
-        if (!model_value_is(&world->model, model_last(&world->model), key, value.at, value.len,
-                            found)) {
+        if (!model_value_is(&world->model, world_committed(world, machine), key, value.at,
+                            value.len, found)) {
             snprintf(why, why_size, "%s has another value of key %u in memory", machine->name, key);
             return false;
         }
@@ -47,15 +47,16 @@ static bool check_memory(struct world *world, const struct machine *machine, cha
 }
 
 static bool check_machine(struct world *world, const struct machine *machine,
-                          const struct view_note *view, char *why, size_t why_size)
+                          const struct view_note *view, struct kv_position end, char *why,
+                          size_t why_size)
 {
     const struct node_state *state = &machine->state;
-    uint64_t last = model_last(&world->model);
+    uint64_t last = end.index;
     uint8_t role = machine->node_id == view->primary ? ROLE_PRIMARY : ROLE_SECONDARY;
     bool quiet = state->role == role && state->view == view->number && state->last.index == last &&
-                 state->committed_index == last && state->durable_index == last &&
-                 state->operations_waiting == 0 && state->requests_waiting == 0 &&
-                 state->serves_reads;
+                 state->last.view == end.view && state->committed_index == last &&
+                 state->durable_index == last && state->operations_waiting == 0 &&
+                 state->requests_waiting == 0 && state->serves_reads;
     if (!quiet) {
         snprintf(why, why_size,
                  "%s is %s in view %" PRIu64 " (%" PRIu64 "), last %" PRIu64 " durable %" PRIu64
@@ -65,7 +66,7 @@ static bool check_machine(struct world *world, const struct machine *machine,
                  state->operations_waiting, state->requests_waiting, state->serves_reads);
         return false;
     }
-    if (machine->disk.position.index != last) {
+    if (machine->disk.position.index != last || machine->disk.position.view != end.view) {
         snprintf(why, why_size, "the store of %s is at %" PRIu64 " of %" PRIu64, machine->name,
                  machine->disk.position.index, last);
         return false;
@@ -85,12 +86,17 @@ bool check_converged(struct world *world, char *why, size_t why_size)
         return false;
     }
     uint64_t digest = 0;
+    const struct machine *primary = world_primary(world);
+    if (primary == NULL) {
+        snprintf(why, why_size, "view %" PRIu64 " has no primary", view->number);
+        return false;
+    }
     for (uint32_t i = 0; i < world->machines_len; i++) {
         const struct machine *machine = &world->machines[i];
         if (!world_is_replica(machine)) {
             continue;
         }
-        if (!check_machine(world, machine, view, why, why_size)) {
+        if (!check_machine(world, machine, view, primary->state.last, why, why_size)) {
             return false;
         }
         if (machine->node_id == view->primary) {

@@ -4,177 +4,198 @@
 
 #include <inttypes.h>
 
-/* Has the machine's store reached the index, on the line that is valid now? */
-static bool store_reached(const struct world *world, const struct machine *machine, uint64_t index)
+static struct kv_position position_of(const struct world *world, uint32_t record)
 {
-    struct kv_position reached = machine->disk.position;
-    return index == 0 || (reached.index >= index && reached.index <= model_last(&world->model) &&
-                          model_position(&world->model, reached.index).view == reached.view);
+    return world->model.records[record].position;
+}
+
+/* Does the machine's store have the state of that record, or one that follows it? */
+static bool store_reached(const struct world *world, const struct machine *machine, uint32_t record)
+{
+    return model_is_before(&world->model, record,
+                           model_find(&world->model, machine->disk.position));
 }
 
 static void check_view_reached(struct world *world, const struct machine *primary,
-                               const struct view_note *view, uint64_t index)
+                               const struct view_note *view, uint32_t record)
 {
     for (uint32_t i = 0; view != NULL && i < view->members_len; i++) {
         const struct machine *member = world_machine_of(world, view->nodes[i]);
-        if (member == NULL || view->states[i] != MEMBER_IN_SYNC ||
-            store_reached(world, member, index)) {
+        if (member == NULL || member->disk.lost || view->states[i] != MEMBER_IN_SYNC ||
+            store_reached(world, member, record)) {
             continue;
         }
+        struct kv_position position = position_of(world, record);
         world_fail(world, "G1 durable",
-                   "%s calls %" PRIu64 " committed in view %" PRIu64 "; the store of %s, in sync "
-                   "in view %" PRIu64 ", is at (%" PRIu64 ", %" PRIu64 ")",
-                   primary->name, index, primary->state.view, member->name, view->number,
-                   member->disk.position.view, member->disk.position.index);
+                   "%s calls (%" PRIu64 ", %" PRIu64 ") committed in view %" PRIu64
+                   "; the store of %s, in sync in view %" PRIu64 ", is at (%" PRIu64 ", %" PRIu64
+                   ")",
+                   primary->name, position.view, position.index, primary->state.view, member->name,
+                   view->number, member->disk.position.view, member->disk.position.index);
     }
+}
+
+/* Where acknowledgements vouch for the primary's store alone, nobody keeps a primary from giving
+ * more of them that does not know of the next one yet. They are lost, as that primary is. */
+static bool is_outdated(const struct world *world, const struct machine *machine)
+{
+    return world->plan.ack == ACK_LOCAL && machine->state.view < world->primary_view;
+}
+
+static void check_commit(struct world *world, struct machine *machine, uint32_t record)
+{
+    struct model *model = &world->model;
+    if (model_is_before(model, record, model->committed)) {
+        return;
+    }
+    struct kv_position position = position_of(world, record);
+    if (is_outdated(world, machine)) {
+        return;
+    }
+    if (!model_is_before(model, model->committed, record)) {
+        struct kv_position other = position_of(world, model->committed);
+        world_fail(world, "G1 durable",
+                   "%s calls (%" PRIu64 ", %" PRIu64 ") committed, and (%" PRIu64 ", %" PRIu64
+                   "), which was, is not before it",
+                   machine->name, position.view, position.index, other.view, other.index);
+        return;
+    }
+    if (!store_reached(world, machine, record)) {
+        world_fail(world, "G1 durable",
+                   "%s calls (%" PRIu64 ", %" PRIu64 ") committed, its own store is at (%" PRIu64
+                   ", %" PRIu64 ")",
+                   machine->name, position.view, position.index, machine->disk.position.view,
+                   machine->disk.position.index);
+        return;
+    }
+    const struct view_note *newest = world_newest_view(world);
+    if (world->plan.ack == ACK_DURABLE) {
+        check_view_reached(world, machine, world_view(world, machine->state.view), record);
+        if (newest != NULL && newest->forced <= machine->state.view) {
+            check_view_reached(world, machine, newest, record);
+        }
+    }
+    model->committed = record;
+}
+
+void check_durable_on_committed(struct world *world, struct machine *machine, uint64_t index)
+{
+    if (machine->state.role != ROLE_PRIMARY) {
+        return; /* it has given way in this very step */
+    }
+    uint32_t record = model_resolve(&world->model, machine->state.last, index);
+    if (record == UNKNOWN) {
+        world_fail(world, "G1 durable",
+                   "%s calls %" PRIu64 " committed, its log ends with (%" PRIu64 ", %" PRIu64 ")",
+                   machine->name, index, machine->state.last.view, machine->state.last.index);
+        return;
+    }
+    check_commit(world, machine, record);
+}
+
+/* An operator has taken the loss upon himself; or the mode does not keep what only the primary had,
+ * and the primary is lost: the committed line goes on where the new primary is. */
+static void excuse_loss(struct world *world, uint32_t last)
+{
+    struct model *model = &world->model;
+    trace_line(world->trace, world->now_us, "-", "updates are lost, as may be");
+    model->committed = model_common(model, model->committed, last);
+    world->settled = model_common(model, world->settled, last);
+    for (uint32_t i = 0; i < world->acked_len; i++) {
+        struct acked *acked = &world->acked[i];
+        acked->lost = acked->lost || !model_is_before(model, acked->record, last);
+    }
+    for (uint32_t i = 0; i < world->machines_len; i++) {
+        world->machines[i].shown = model_common(model, world->machines[i].shown, last);
+    }
+}
+
+static void check_new_primary(struct world *world, struct machine *machine)
+{
+    struct model *model = &world->model;
+    /* It may have appended in this very step. */
+    bool has_more = machine->state.last.index > machine->previous.last.index;
+    struct kv_position position = has_more ? machine->previous.last : machine->state.last;
+    uint32_t last = model_find(model, position);
+    bool has_all = model_is_before(model, model->committed, last);
+    if (last == UNKNOWN || (!has_all && !world->loss_excused)) {
+        struct kv_position committed = position_of(world, model->committed);
+        world_fail(world, "G1 durable",
+                   "%s, the new primary, has (%" PRIu64 ", %" PRIu64 "); (%" PRIu64 ", %" PRIu64
+                   ") is committed",
+                   machine->name, position.view, position.index, committed.view, committed.index);
+        return;
+    }
+    if (!has_all) {
+        excuse_loss(world, last);
+    }
+    world->loss_excused = false;
+    world->primary_view = machine->state.view;
+    check_undone_on_new_primary(world, last);
 }
 
 void check_durable_after_step(struct world *world, struct machine *machine)
 {
     const struct node_state *state = &machine->state;
-    if (state->role != ROLE_PRIMARY) {
-        if (state->role != ROLE_JOINING && state->serves_reads &&
-            state->committed_index > world->model.committed) {
-            world_fail(world, "G1 durable", "%s calls %" PRIu64 " committed, its primary %" PRIu64,
-                       machine->name, state->committed_index, world->model.committed);
+    if (state->role == ROLE_PRIMARY) {
+        if (machine->previous.role != ROLE_PRIMARY) {
+            check_new_primary(world, machine);
         }
         return;
     }
-    if (state->committed_index <= machine->previous.committed_index &&
-        machine->previous.role == ROLE_PRIMARY) {
+    const struct view_note *newest = world_newest_view(world);
+    if (state->role == ROLE_JOINING || state->role == ROLE_ARBITER || !state->serves_reads ||
+        (newest != NULL && newest->forced > state->view) || is_outdated(world, machine)) {
         return;
     }
-    if (!store_reached(world, machine, state->committed_index)) {
+    if (!model_is_before(&world->model, world_committed(world, machine), world->model.committed)) {
         world_fail(world, "G1 durable",
-                   "%s calls %" PRIu64 " committed, its own store is at (%" PRIu64 ", %" PRIu64 ")",
-                   machine->name, state->committed_index, machine->disk.position.view,
-                   machine->disk.position.index);
+                   "%s calls %" PRIu64 " of (%" PRIu64 ", %" PRIu64
+                   ") committed, and no primary has",
+                   machine->name, state->committed_index, state->last.view, state->last.index);
     }
-    if (world->plan.ack == ACK_DURABLE) {
-        check_view_reached(world, machine, world_view(world, state->view), state->committed_index);
-        check_view_reached(world, machine, world_newest_view(world), state->committed_index);
-    }
-    if (world->model.committed < state->committed_index) {
-        world->model.committed = state->committed_index;
-    }
-}
-
-/* Does the record at the position stem from this request? */
-static bool acked_is_there(const struct world *world, uint32_t op, struct kv_position position)
-{
-    const struct model *model = &world->model;
-    if (position.index == 0 || position.index > model_last(model)) {
-        return false;
-    }
-    const struct operation *asked = &world->ops[op];
-    const struct line_record *record = &model->line[model->places[position.index - 1]];
-    return record->position.view == position.view && record->key == asked->key &&
-           record->client == world->clients[asked->client].id && record->request == asked->request;
 }
 
 void check_durable_on_ack(struct world *world, struct machine *machine, uint32_t op,
                           struct kv_position position)
 {
-    if (!acked_is_there(world, op, position) || position.index > world->model.committed) {
+    const struct operation *asked = &world->ops[op];
+    uint32_t id = model_find(&world->model, position);
+    const struct model_record *record = &world->model.records[id == UNKNOWN ? ROOT : id];
+    if (id == UNKNOWN || record->key != asked->key ||
+        record->client != world->clients[asked->client].id || record->request != asked->request) {
         world_fail(world, "G1 durable",
                    "%s acknowledges request %" PRIu64 " with (%" PRIu64 ", %" PRIu64
-                   "), which is not that update, committed",
-                   machine->name, world->ops[op].request, position.view, position.index);
+                   "), which is not that update",
+                   machine->name, asked->request, position.view, position.index);
+        return;
+    }
+    check_commit(world, machine, id);
+    if (!is_outdated(world, machine) && model_is_before(&world->model, world->settled, id)) {
+        world->settled = id;
     }
     if (world->acked_len == world->acked_capacity) {
         world->acked_capacity = world->acked_capacity * 2 + 256;
         world->acked = alloc_resize(world->acked, world->acked_capacity * sizeof(*world->acked));
     }
-    world->acked[world->acked_len].op = op;
-    world->acked[world->acked_len].position = position;
-    world->acked_len++;
-}
-
-/* What the store holds beyond its position: parts of a batch, kept without it. They count. */
-static void overlay_parts(struct world *world, const struct machine *machine,
-                          struct kv_record *records, uint32_t *ret_len)
-{
-    struct model *model = &world->model;
-    uint32_t len = 0;
-    for (uint64_t index = machine->disk.position.index + 1; index <= model_last(model); index++) {
-        const struct line_record *line = &model->line[model->places[index - 1]];
-        if (line->key >= machine->disk.entries_len) {
-            continue;
-        }
-        const struct disk_entry *entry = &machine->disk.entries[line->key];
-        if (entry->position.view == line->position.view && entry->position.index == index) {
-            struct kv_record record = {.key = model->keys[line->key].bytes,
-                                       .key_len = model->keys[line->key].len,
-                                       .kind = line->kind,
-                                       .value = entry->value,
-                                       .value_len = entry->value_len,
-                                       .position = line->position,
-                                       .client = line->client,
-                                       .request = line->request};
-            records[len++] = record;
-        }
-    }
-    *ret_len = len;
-}
-
-/* What the store has refused and nothing has made up for: without the primary's memory it counts as
- * never written. */
-static void overlay_refused(struct world *world, const struct machine *machine)
-{
-    const struct disk *disk = &machine->disk;
-    uint64_t index = disk->position.index;
-    for (uint32_t key = 0; key < disk->entries_len; key++) {
-        const struct disk_entry *entry = &disk->entries[key];
-        if (entry->refused == 0 || index == 0 ||
-            model_value_is(&world->model, index, key, entry->value, entry->value_len,
-                           entry->present)) {
-            continue;
-        }
-        struct kv_record record = {.key = world->model.keys[key].bytes,
-                                   .key_len = world->model.keys[key].len,
-                                   .kind = entry->present ? KV_RECORD_INSERT : KV_RECORD_REMOVE,
-                                   .value = entry->value,
-                                   .value_len = entry->value_len};
-        model_overlay(&world->model, &record);
-    }
-}
-
-void check_durable_on_primary_down(struct world *world, struct machine *machine)
-{
-    struct model *model = &world->model;
-    uint64_t index = machine->disk.position.index;
-    if (index < model->committed) {
-        world_fail(world, "G1 durable",
-                   "%s has called %" PRIu64 " committed and its store is at %" PRIu64,
-                   machine->name, model->committed, index);
-        return;
-    }
-    struct kv_record *parts = alloc_zeroed(model_last(model) + 1, sizeof(*parts));
-    uint32_t parts_len = 0;
-    overlay_parts(world, machine, parts, &parts_len);
-    const struct view_note *newest = world_newest_view(world);
-    model_cut(model, index, newest == NULL ? 1 : newest->number + 1);
-    for (uint32_t i = 0; i < parts_len; i++) {
-        model_overlay(model, &parts[i]);
-    }
-    overlay_refused(world, machine);
-    check_undone_on_primary_down(world, machine);
-    alloc_free(parts);
-    char why[256];
-    if (!check_order_content(world, machine, true, why, sizeof(why))) {
-        world_fail(world, "G1 durable", "the primary's store after it went down: %s", why);
-    }
+    struct acked *acked = &world->acked[world->acked_len++];
+    acked->op = op;
+    acked->record = id;
+    acked->lost = is_outdated(world, machine);
 }
 
 void check_durable_at_end(struct world *world)
 {
+    const struct machine *primary = world_primary(world);
+    uint32_t last = model_find(&world->model, primary->state.last);
     for (uint32_t i = 0; i < world->acked_len; i++) {
-        if (!acked_is_there(world, world->acked[i].op, world->acked[i].position)) {
+        const struct acked *acked = &world->acked[i];
+        if (!acked->lost && !model_is_before(&world->model, acked->record, last)) {
+            struct kv_position position = position_of(world, acked->record);
             world_fail(world, "G1 durable",
                        "request %" PRIu64 " was acknowledged with (%" PRIu64 ", %" PRIu64
                        ") and is lost",
-                       world->ops[world->acked[i].op].request, world->acked[i].position.view,
-                       world->acked[i].position.index);
+                       world->ops[acked->op].request, position.view, position.index);
             return;
         }
     }

@@ -7,40 +7,67 @@
 #include <string.h>
 
 /* Is what this machine stores now a continuation of the log? Not while its content is replaced:
- * that is, before the arbiter has called it in sync. */
+ * that is, before the arbiter has called it in sync, and while it compares. */
 static bool is_continuing(struct world *world, const struct machine *machine)
 {
-    if (machine->state.role == ROLE_JOINING) {
+    if (machine->state.role == ROLE_JOINING || machine->comparing) {
         return false; /* it has gone by itself: the arbiter does not know yet */
     }
-    const struct view_note *view = world_newest_view(world);
-    for (uint32_t i = 0; view != NULL && i < view->members_len; i++) {
-        if (view->nodes[i] == machine->node_id) {
-            return view->states[i] == MEMBER_IN_SYNC;
-        }
-    }
-    return false;
+    return world_is_in_sync(world_newest_view(world), machine);
 }
 
-static void order_learn(struct world *world, const struct machine *machine,
-                        const struct kv_record *record, bool continuing)
+void check_order_on_append(struct world *world, struct machine *machine)
 {
-    struct model *model = &world->model;
-    if (!continuing && (record->position.index != model_last(model) + 1 ||
-                        record->position.view < model->floor_view)) {
-        return; /* a transfer repeats and reorders what is known */
+    struct kv_position last = machine->state.last;
+    if (machine->state.role == ROLE_PRIMARY && last.index > machine->previous.last.index &&
+        !model_begin(&world->model, last.view, machine->epoch, machine->previous.last)) {
+        world_fail(world, "G2 ordered",
+                   "%s appends (%" PRIu64 ", %" PRIu64 ") after (%" PRIu64 ", %" PRIu64
+                   "): another process has appended in that view",
+                   machine->name, last.view, last.index, machine->previous.last.view,
+                   machine->previous.last.index);
     }
-    enum model_result result = model_learn(model, record);
+}
+
+/* The record's number, or UNKNOWN after a failure. Not continuing: the machine's content is being
+ * replaced; then a record is only learnt if it is new, as what a primary did not hand over before
+ * its place was taken. */
+static uint32_t order_learn(struct world *world, const struct machine *machine,
+                            const struct kv_record *record, bool continuing)
+{
+    uint32_t id = UNKNOWN;
+    enum model_result result = model_learn(&world->model, record, machine->epoch, &id);
     if (result == MODEL_NEW && record->client == 0) {
-        check_undone_on_record(world, record);
+        check_undone_on_record(world, id);
     } else if (result == MODEL_NEW) {
-        check_answers_on_record(world, record);
-    } else if (result != MODEL_KNOWN) {
-        world_fail(world, "G2 ordered", "%s stores (%" PRIu64 ", %" PRIu64 "), %s", machine->name,
+        check_answers_on_record(world, record, id);
+    } else if (result != MODEL_KNOWN && continuing) {
+        world_fail(world, "G2 ordered", "%s has (%" PRIu64 ", %" PRIu64 "), %s", machine->name,
                    record->position.view, record->position.index,
-                   result == MODEL_GAP ? "and nobody has seen the one before it"
+                   result == MODEL_GAP ? "which nobody has appended"
                                        : "which is another record elsewhere");
+        return UNKNOWN;
     }
+    return id;
+}
+
+void check_order_on_send(struct world *world, struct machine *machine,
+                         const struct message *message)
+{
+    struct bytes_reader reader =
+        bytes_reader_init(message->body.snapshot.records.at, message->body.snapshot.records.len);
+    struct kv_record record;
+    uint32_t last = UNKNOWN;
+    while (reader.left > 0 && record_decode(&reader, &record)) {
+        uint32_t id = order_learn(world, machine, &record, true);
+        if (id != UNKNOWN && last != UNKNOWN && world->model.records[id].parent != last) {
+            world_fail(world, "G2 ordered",
+                       "%s sends (%" PRIu64 ", %" PRIu64 ") after another record than it follows",
+                       machine->name, record.position.view, record.position.index);
+        }
+        last = id;
+    }
+    check_durable_on_committed(world, machine, message->body.snapshot.committed);
 }
 
 void check_order_on_batch(struct world *world, struct machine *machine)
@@ -52,13 +79,17 @@ void check_order_on_batch(struct world *world, struct machine *machine)
     struct kv_position last = machine->disk.position;
     uint32_t count = 0;
     while (reader.left > 0 && record_decode(&reader, &record)) {
-        bool first = count++ == 0;
-        order_learn(world, machine, &record, continuing);
-        if (continuing && (first ? record.position.index > last.index + 1
-                                 : record.position.index != last.index + 1)) {
+        count++;
+        uint32_t id = order_learn(world, machine, &record, continuing);
+        uint32_t before = model_find(&world->model, last);
+        /* A new primary hands over once more what it has inherited. */
+        if (continuing && id != UNKNOWN &&
+            !model_is_before(&world->model, world->model.records[id].parent, before)) {
             world_fail(world, "G2 ordered",
-                       "%s stores index %" PRIu64 " after %" PRIu64 ": a gap or a swap",
-                       machine->name, record.position.index, last.index);
+                       "%s stores (%" PRIu64 ", %" PRIu64 ") after (%" PRIu64 ", %" PRIu64
+                       "): a gap, a swap or a fork",
+                       machine->name, record.position.view, record.position.index, last.view,
+                       last.index);
         }
         last = record.position;
     }
@@ -84,16 +115,17 @@ bool check_order_content(struct world *world, const struct machine *machine, boo
 {
     const struct disk *disk = &machine->disk;
     uint64_t index = disk->position.index;
-    if (index > model_last(&world->model)) {
-        snprintf(why, why_size, "the store of %s is at %" PRIu64 ", the line ends at %" PRIu64,
-                 machine->name, index, model_last(&world->model));
+    uint32_t id = model_find(&world->model, disk->position);
+    if (id == UNKNOWN) {
+        snprintf(why, why_size, "the store of %s is at (%" PRIu64 ", %" PRIu64 "), nobody else was",
+                 machine->name, disk->position.view, index);
         return false;
     }
     static const struct disk_entry absent;
     for (uint32_t key = 0; key < world->model.keys_len; key++) {
         const struct disk_entry *entry = key < disk->entries_len ? &disk->entries[key] : &absent;
         bool excused = !strict && entry->refused != 0;
-        if (!excused && !model_value_is(&world->model, index, key, entry->value, entry->value_len,
+        if (!excused && !model_value_is(&world->model, id, key, entry->value, entry->value_len,
                                         entry->present)) {
             snprintf(why, why_size,
                      "the store of %s at (%" PRIu64 ", %" PRIu64 "): key %.*s %s (from (%" PRIu64
@@ -124,11 +156,19 @@ void check_order_on_stored(struct world *world, struct machine *machine, struct 
         return;
     }
     char why[256];
-    bool old_line = now.index > model_last(&world->model) ||
-                    model_position(&world->model, now.index).view != now.view;
-    if (now.index > 0 && !old_line &&
+    if (now.index > 0 && !machine->comparing &&
         !check_order_content(world, machine, false, why, sizeof(why))) {
         world_fail(world, "G2 ordered", "after a transfer: %s", why);
+    }
+}
+
+void check_order_on_complete(struct world *world, struct machine *machine)
+{
+    char why[256];
+    bool was_comparing = machine->comparing;
+    machine->comparing = false;
+    if (was_comparing && !check_order_content(world, machine, false, why, sizeof(why))) {
+        world_fail(world, "G2 ordered", "after comparing: %s", why);
     }
 }
 
@@ -138,7 +178,8 @@ void check_order_after_step(struct world *world, struct machine *machine)
     if (!state->serves_reads || state->role == ROLE_JOINING || state->role == ROLE_ARBITER) {
         return;
     }
-    if (!model_digest_is(&world->model, state->committed_index, state->digest, state->keys)) {
+    uint32_t id = world_committed(world, machine);
+    if (id == UNKNOWN || !model_digest_is(&world->model, id, state->digest, state->keys)) {
         world_fail(world, "G2 ordered",
                    "%s, %s, shows %" PRIu64 " keys, digest %016" PRIx64
                    " at committed index %" PRIu64 "; that state is another one",

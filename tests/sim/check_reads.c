@@ -9,24 +9,65 @@
 static bool value_was_committed(struct world *world, const struct machine *machine, uint32_t key,
                                 const void *value, size_t len, bool found)
 {
+    const struct model *model = &world->model;
     uint64_t first = machine->previous.committed_index;
-    uint64_t last = machine->state.committed_index;
-    if (machine->previous.role != machine->state.role || last < first) {
-        first = last;
+    uint32_t id = world_committed(world, machine);
+    if (machine->previous.role != machine->state.role ||
+        machine->previous.view != machine->state.view || id == UNKNOWN ||
+        first > model_index(model, id)) {
+        first = machine->state.committed_index;
     }
-    for (uint64_t index = first; index <= last; index++) {
-        if (model_value_is(&world->model, index, key, value, len, found)) {
-            return true;
-        }
+    while (id != UNKNOWN && !model_value_is(model, id, key, value, len, found)) {
+        id = model_index(model, id) <= first ? UNKNOWN : model->records[id].parent;
     }
-    return false;
+    return id != UNKNOWN;
 }
 
-void check_reads_on_get(struct world *world, struct machine *machine, uint32_t op,
+/* What was shown once in a process is never taken back by it; and what is durable everywhere not by
+ * a later process of that machine either. */
+static void check_forward(struct world *world, struct machine *machine, const struct pending *asked)
+{
+    struct model *model = &world->model;
+    const struct operation *op = &world->ops[asked->op];
+    uint32_t id = world_committed(world, machine);
+    if (id == UNKNOWN || !model_is_before(model, machine->shown, id)) {
+        world_fail(world, "G7 reads",
+                   "%s answers request %" PRIu64 " from %" PRIu64 ", and has shown (%" PRIu64
+                   ", %" PRIu64 ")",
+                   machine->name, op->request, machine->state.committed_index,
+                   model->records[machine->shown].position.view,
+                   model_index(model, machine->shown));
+        return;
+    }
+    machine->shown = id;
+    if (machine->state.role == ROLE_PRIMARY) {
+        check_durable_on_committed(world, machine, machine->state.committed_index);
+    }
+    if (!op->at_primary) {
+        return;
+    }
+    bool is_lost = !model_is_before(model, asked->settled, model->committed);
+    if (machine->state.role != ROLE_PRIMARY ||
+        (!is_lost && !model_is_before(model, asked->settled, id))) {
+        world_fail(world, "G6 linearizable",
+                   "%s answers request %" PRIu64 " from %" PRIu64 "; when it came, (%" PRIu64
+                   ", %" PRIu64 ") was acknowledged, or shown by a primary",
+                   machine->name, op->request, machine->state.committed_index,
+                   model->records[asked->settled].position.view,
+                   model_index(model, asked->settled));
+        return;
+    }
+    if (model_is_before(model, world->settled, id)) {
+        world->settled = id;
+    }
+}
+
+void check_reads_on_get(struct world *world, struct machine *machine, const struct pending *pending,
                         const struct message *message)
 {
-    const struct operation *asked = &world->ops[op];
+    const struct operation *asked = &world->ops[pending->op];
     bool found = message->body.get_result.found != 0;
+    check_forward(world, machine, pending);
     if (!value_was_committed(world, machine, asked->key, message->body.get_result.value.at,
                              message->body.get_result.value.len, found)) {
         world_fail(world, "G7 reads",
@@ -37,15 +78,15 @@ void check_reads_on_get(struct world *world, struct machine *machine, uint32_t o
         world_fail(world, "G7 reads", "%s, at %" PRIu64 ", answers a Get that wants %" PRIu64,
                    machine->name, machine->state.committed_index, asked->min_index);
     }
-    if (message->body.get_result.position.index > machine->state.committed_index &&
-        message->body.get_result.position.view >= world->model.floor_view) {
+    if (message->body.get_result.position.index > machine->state.committed_index) {
         world_fail(world, "G7 reads", "%s gives a position that is not committed", machine->name);
     }
 }
 
-void check_reads_on_scan(struct world *world, struct machine *machine, uint32_t op,
-                         const struct message *message)
+void check_reads_on_scan(struct world *world, struct machine *machine,
+                         const struct pending *pending, const struct message *message)
 {
+    check_forward(world, machine, pending);
     struct bytes_reader reader = bytes_reader_init(message->body.scan_result.records.at,
                                                    message->body.scan_result.records.len);
     struct kv_record record;
@@ -64,7 +105,7 @@ void check_reads_on_scan(struct world *world, struct machine *machine, uint32_t 
         world_fail(world, "G7 reads", "%s: a scan's answer is not %u whole records", machine->name,
                    message->body.scan_result.count);
     }
-    if (world->ops[op].counted) {
+    if (world->ops[pending->op].counted) {
         world->scan_found += count;
     }
 }

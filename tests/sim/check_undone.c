@@ -71,34 +71,12 @@ void check_undone_on_ack(struct world *world, struct machine *machine, struct kv
     }
 }
 
-/* The record of an update on the line: the newest one; NULL when there is none, or several. */
-static const struct line_record *record_of(const struct world *world, uint32_t op,
-                                           uint64_t *ret_index)
-{
-    const struct operation *asked = &world->ops[op];
-    const struct model *model = &world->model;
-    const struct line_record *found = NULL;
-    for (uint64_t index = model_last(model); index > 0; index--) {
-        const struct line_record *record = &model->line[model->places[index - 1]];
-        if (record->client == world->clients[asked->client].id &&
-            record->request == asked->request && record->key == asked->key) {
-            if (found != NULL) {
-                return NULL;
-            }
-            found = record;
-            *ret_index = index;
-        }
-    }
-    return found;
-}
-
 void check_undone_on_failed(struct world *world, uint32_t op)
 {
-    uint64_t index;
-    const struct line_record *record = record_of(world, op, &index);
-    if (record == NULL || world->ops[op].deliveries > 1) {
+    if (world->ops[op].records != 1 || world->ops[op].deliveries > 1) {
         return;
     }
+    const struct model_record *record = &world->model.records[world->ops[op].record];
     if (!is_refused(world, record->position)) {
         world_fail(world, "G4 undone",
                    "request %" PRIu64 " is told to be refused, and no store refuses (%" PRIu64
@@ -111,46 +89,40 @@ void check_undone_on_failed(struct world *world, uint32_t op)
         world->voids = alloc_resize(world->voids, world->voids_capacity * sizeof(*world->voids));
     }
     struct void_record *added = &world->voids[world->voids_len++];
-    added->index = index;
+    added->record = world->ops[op].record;
     added->key = record->key;
     added->op = op;
 }
 
-void check_undone_on_record(struct world *world, const struct kv_record *record)
+void check_undone_on_record(struct world *world, uint32_t id)
 {
     const struct model *model = &world->model;
-    uint32_t key = model_key(&world->model, record->key, record->key_len);
-    if (record->request == 0 || record->request >= record->position.index ||
-        model->line[model->places[record->request - 1]].key != key) {
+    const struct model_record *undo = &model->records[id];
+    uint32_t undone = model_ancestor(model, undo->parent, undo->request);
+    if (undone == UNKNOWN || undone == ROOT || model->records[undone].key != undo->key) {
         world_fail(world, "G4 undone",
                    "(%" PRIu64 ", %" PRIu64 ") undoes %" PRIu64 ", which is another key's",
-                   record->position.view, record->position.index, record->request);
+                   undo->position.view, undo->position.index, undo->request);
         return;
     }
-    uint32_t undone = model->places[record->request - 1];
-    const struct line_record *undo = &model->line[model->places[record->position.index - 1]];
-    for (uint32_t at = undo->prev; at != PLACE_NONE && at > undone; at = model->line[at].prev) {
-        if (model->line[at].client != 0 && !is_refused(world, model->line[at].position)) {
+    for (uint32_t at = undo->prev; at != ROOT && at != undone; at = model->records[at].prev) {
+        if (model->records[at].client != 0 && !is_refused(world, model->records[at].position)) {
             world_fail(world, "G4 undone",
                        "(%" PRIu64 ", %" PRIu64 ") undoes %" PRIu64 " and overwrites %" PRIu64,
-                       record->position.view, record->position.index, record->request,
-                       model->line[at].position.index);
+                       undo->position.view, undo->position.index, undo->request,
+                       model->records[at].position.index);
         }
     }
 }
 
-/* The primary is gone: what it had not yet made up for in its own store is seen when it is back. */
-void check_undone_on_primary_down(struct world *world, const struct machine *machine)
+/* What was not yet made up for in the log of the new primary is there again: the one exception. */
+void check_undone_on_new_primary(struct world *world, uint32_t last)
 {
     const struct model *model = &world->model;
-    uint64_t last = machine->disk.position.index;
     for (uint32_t i = world->voids_len; i-- > 0;) {
         const struct void_record *gone = &world->voids[i];
-        const struct line_record *now = NULL;
-        if (gone->index <= last) {
-            now = model_at(model, model->places[last - 1], gone->key);
-        }
-        if (now == NULL || now->position.index <= gone->index) {
+        uint32_t now = model_at(model, last, gone->key);
+        if (!model_is_before(model, gone->record, last) || now == gone->record) {
             world->voids[i] = world->voids[--world->voids_len];
         }
     }
@@ -158,7 +130,7 @@ void check_undone_on_primary_down(struct world *world, const struct machine *mac
 
 /* An undo that has the value of the update that is void. Values of operations differ, unless they
  * are empty; one that a node received twice is told twice, and only the first may be void. */
-static bool brings_back(const struct world *world, const struct line_record *now,
+static bool brings_back(const struct world *world, const struct model_record *now,
                         const struct void_record *gone)
 {
     const struct operation *op = &world->ops[gone->op];
@@ -170,24 +142,26 @@ static bool brings_back(const struct world *world, const struct line_record *now
 void check_undone_after_step(struct world *world, struct machine *machine)
 {
     const struct node_state *state = &machine->state;
+    const struct model *model = &world->model;
     uint64_t index = state->committed_index;
+    uint32_t id = world_committed(world, machine);
     if (world->voids_len == 0 || !state->serves_reads || state->role == ROLE_JOINING ||
-        index == 0 || index > model_last(&world->model) ||
+        id == UNKNOWN ||
         (index == machine->previous.committed_index && state->role == machine->previous.role)) {
         return;
     }
     for (uint32_t i = world->voids_len; i-- > 0;) {
         const struct void_record *gone = &world->voids[i];
-        if (gone->index > index || gone->index + VOIDS_BEHIND < index) {
+        uint64_t gone_index = model_index(model, gone->record);
+        if (gone_index + VOIDS_BEHIND < index || !model_is_before(model, gone->record, id)) {
             continue;
         }
-        const struct line_record *now =
-            model_at(&world->model, world->model.places[index - 1], gone->key);
-        if (now != NULL && (now->position.index == gone->index || brings_back(world, now, gone))) {
+        uint32_t now = model_at(model, id, gone->key);
+        if (now == gone->record || brings_back(world, &model->records[now], gone)) {
             world_fail(world, "G4 undone",
                        "%s, %s, shows at %" PRIu64 " the value of %" PRIu64
                        ", which was told to be refused",
-                       machine->name, message_role_name(state->role), index, gone->index);
+                       machine->name, message_role_name(state->role), index, gone_index);
             return;
         }
     }

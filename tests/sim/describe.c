@@ -14,14 +14,34 @@
 
 static void describe_snapshot(char *text, size_t size, const struct message *message)
 {
-    static const char *const kinds[] = {"?", "BEGIN", "RECORDS", "PIECE", "END", "COMMIT", "PROBE"};
+    static const char *const kinds[] = {"?", "BEGIN", "RECORDS", "COMMIT", "PROBE"};
     uint8_t kind = message->body.snapshot.kind;
     snprintf(text, size,
-             "%s session=%" PRIu64 " seq=%" PRIu64 " committed=%" PRIu64 " as_of=%" PRIu64
-             " records=%u",
+             "%s session=%" PRIu64 " seq=%" PRIu64 " committed=%" PRIu64 " tail=%u as_of=(%" PRIu64
+             ", %" PRIu64 ") records=%u",
              kinds[kind > SNAPSHOT_PROBE ? 0 : kind], message->body.snapshot.session,
              message->body.snapshot.seq, message->body.snapshot.committed,
+             (unsigned)message->body.snapshot.tail, message->body.snapshot.as_of.view,
              message->body.snapshot.as_of.index, message->body.snapshot.count);
+}
+
+static void describe_fetch(char *text, size_t size, const struct message *message)
+{
+    if (message->type == MESSAGE_FETCH) {
+        snprintf(text, size,
+                 "request=%" PRIu64 " min=%" PRIu64 " base=%" PRIx64 " %" PRIx64 "..%" PRIx64
+                 " parts=%u",
+                 message->body.fetch.request, message->body.fetch.min_index,
+                 message->body.fetch.base, message->body.fetch.low, message->body.fetch.high,
+                 message->body.fetch.parts);
+    } else {
+        snprintf(text, size,
+                 "request=%" PRIu64 " as_of=%" PRIu64 " %" PRIx64 "..%" PRIx64
+                 " digests=%u records=%u",
+                 message->body.fetched.request, message->body.fetched.as_of.index,
+                 message->body.fetched.low, message->body.fetched.high,
+                 message->body.fetched.digests_len, message->body.fetched.count);
+    }
 }
 
 static void describe_client(char *text, size_t size, const struct message *message)
@@ -71,8 +91,12 @@ static void describe_text(char *text, size_t size, const struct message *message
     text[0] = '\0';
     switch (message->type) {
     case MESSAGE_JOIN:
-        snprintf(text, size, "%.*s incarnation=%" PRIx64, SHORT(message->body.join.name),
-                 message->body.join.incarnation);
+        snprintf(text, size,
+                 "%.*s incarnation=%" PRIx64 " starts=%" PRIu64 " durable=(%" PRIu64 ", %" PRIu64
+                 ")",
+                 SHORT(message->body.join.name), message->body.join.incarnation,
+                 message->body.join.starts, message->body.join.durable.view,
+                 message->body.join.durable.index);
         break;
     case MESSAGE_JOINED_PRIMARY:
     case MESSAGE_JOINED_SECONDARY:
@@ -86,20 +110,42 @@ static void describe_text(char *text, size_t size, const struct message *message
         break;
     case MESSAGE_CAUGHT_UP:
     case MESSAGE_SUSPECT:
+    case MESSAGE_HANDOVER:
         snprintf(text, size, "node=%" PRIu64 " joined=%" PRIu64, message->body.member.node,
                  message->body.member.joined);
         break;
     case MESSAGE_HEARTBEAT:
-        snprintf(text, size, "durable=%" PRIu64 " committed=%" PRIu64,
-                 message->body.heartbeat.durable_index, message->body.heartbeat.committed_index);
+        snprintf(text, size,
+                 "last=(%" PRIu64 ", %" PRIu64 ") durable=%" PRIu64 " committed=%" PRIu64
+                 " asks=%u",
+                 message->body.heartbeat.last.view, message->body.heartbeat.last.index,
+                 message->body.heartbeat.durable_index, message->body.heartbeat.committed_index,
+                 (unsigned)message->body.heartbeat.asks);
         break;
     case MESSAGE_SNAPSHOT:
         describe_snapshot(text, size, message);
         break;
     case MESSAGE_SNAPSHOT_ACK:
-        snprintf(text, size, "session=%" PRIu64 " received=%" PRIu64 " durable=%" PRIu64,
+        snprintf(text, size,
+                 "session=%" PRIu64 " received=%" PRIu64 " durable=%" PRIu64 " complete=%u",
                  message->body.snapshot_ack.session, message->body.snapshot_ack.received,
-                 message->body.snapshot_ack.durable);
+                 message->body.snapshot_ack.durable, (unsigned)message->body.snapshot_ack.complete);
+        break;
+    case MESSAGE_RESUME:
+        snprintf(text, size,
+                 "session=%" PRIu64 " committed=(%" PRIu64 ", %" PRIu64 ") last=(%" PRIu64
+                 ", %" PRIu64 ") complete=%u",
+                 message->body.resume.session, message->body.resume.committed.view,
+                 message->body.resume.committed.index, message->body.resume.last.view,
+                 message->body.resume.last.index, (unsigned)message->body.resume.complete);
+        break;
+    case MESSAGE_FETCH:
+    case MESSAGE_FETCHED:
+        describe_fetch(text, size, message);
+        break;
+    case MESSAGE_PROMOTE:
+        snprintf(text, size, "%.*s force=%u", SHORT(message->body.promote.name),
+                 (unsigned)message->body.promote.force);
         break;
     default:
         describe_client(text, size, message);

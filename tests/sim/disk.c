@@ -7,6 +7,7 @@
 #include "base/check.h"
 #include "base/hash.h"
 #include "logic/record.h"
+#include "logic/view.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -130,8 +131,7 @@ static bool disk_takes(struct world *world, const struct machine *machine,
                        const struct kv_record *record)
 {
     const struct disk *disk = &machine->disk;
-    bool has_rule = !world->plan.refuse_primary_only || world_primary(world) == machine;
-    bool breaks_rule = has_rule && record->kind == KV_RECORD_INSERT &&
+    bool breaks_rule = record->kind == KV_RECORD_INSERT &&
                        disk_refuses(record, world->plan.refuse_percent, world->seed);
     return !breaks_rule && !disk_refuses(record, disk->refuse_percent, disk->refuse_salt);
 }
@@ -199,6 +199,7 @@ static void disk_store_all(struct world *world, struct machine *machine)
     struct kv_position before = machine->disk.position;
     disk_store_first(world, machine, machine->disk.job.records_len);
     machine->disk.position = machine->disk.job.position;
+    machine->disk.lost = machine->disk.lost && machine->disk.position.view == 0;
     check_order_on_stored(world, machine, before);
 }
 
@@ -247,9 +248,10 @@ void disk_registry_write(struct world *world, struct machine *machine, const str
         (uint8_t *)alloc_string(effect->as.registry_write.bytes, effect->as.registry_write.len);
     disk->registry_next_len = effect->as.registry_write.len;
     disk->registry_next_number = effect->as.registry_write.number;
-    if (disk->registry_next_number < disk->registry_number) {
-        world_fail(world, "view", "the arbiter writes view %" PRIu64 " after %" PRIu64,
-                   disk->registry_next_number, disk->registry_number);
+    disk->registry_expected = effect->as.registry_write.expected;
+    if (disk->registry_next_number <= disk->registry_expected) {
+        world_fail(world, "view", "the arbiter writes view %" PRIu64 " in the place of %" PRIu64,
+                   disk->registry_next_number, disk->registry_expected);
     }
     disk->registry_outcome = DISK_STORED;
     if (disk->registry_fail_left > 0) {
@@ -263,10 +265,21 @@ void disk_registry_write(struct world *world, struct machine *machine, const str
               disk->registry_serial, NULL);
 }
 
-bool disk_registry_finish(struct world *world, struct machine *machine)
+static bool registry_is_next(const struct disk *disk)
+{
+    return disk->registry_len == disk->registry_next_len &&
+           memcmp(disk->registry, disk->registry_next, disk->registry_len) == 0;
+}
+
+enum disk_outcome disk_registry_finish(struct world *world, struct machine *machine)
 {
     struct disk *disk = &machine->disk;
-    if (disk->registry_outcome == DISK_FAILED) {
+    enum disk_outcome outcome = disk->registry_outcome;
+    if (outcome != DISK_FAILED && disk->registry_expected != disk->registry_number &&
+        !registry_is_next(disk)) {
+        outcome = DISK_CHANGED;
+    }
+    if (outcome == DISK_FAILED || outcome == DISK_CHANGED) {
         alloc_free(disk->registry_next);
     } else {
         alloc_free(disk->registry);
@@ -277,7 +290,80 @@ bool disk_registry_finish(struct world *world, struct machine *machine)
     }
     disk->registry_next = NULL;
     disk->registry_serial = 0;
-    return disk->registry_outcome == DISK_STORED;
+    return outcome;
+}
+
+bool disk_registry_meddle(struct world *world, struct machine *machine)
+{
+    struct disk *disk = &machine->disk;
+    struct view *view = alloc_zeroed(1, sizeof(*view));
+    bool is_view =
+        disk->registry_len > 0 && view_decode(disk->registry, disk->registry_len, view) == KV_OK;
+    if (is_view) {
+        view->number++;
+        uint8_t *bytes = alloc_bytes(VIEW_BYTES_MAX);
+        struct bytes_writer writer = bytes_writer_init(bytes, VIEW_BYTES_MAX);
+        view_encode(view, &writer);
+        alloc_free(disk->registry);
+        disk->registry = bytes;
+        disk->registry_len = writer.len;
+        disk->registry_number = view->number;
+        registry_view_note(world, disk->registry, disk->registry_len);
+    }
+    alloc_free(view);
+    return is_view;
+}
+
+void disk_copy(struct disk *to, const struct disk *from)
+{
+    disk_close(to);
+    to->entries = alloc_zeroed(from->entries_len + 1, sizeof(*to->entries));
+    to->entries_len = from->entries_len;
+    for (uint32_t i = 0; i < from->entries_len; i++) {
+        to->entries[i] = from->entries[i];
+        if (from->entries[i].value != NULL) {
+            to->entries[i].value = (uint8_t *)alloc_string((const char *)from->entries[i].value,
+                                                           from->entries[i].value_len);
+        }
+    }
+    to->position = from->position;
+    to->lost = from->lost;
+    to->cluster = from->cluster;
+    to->starts = from->starts;
+}
+
+void disk_lose(struct disk *disk)
+{
+    for (uint32_t i = 0; i < disk->entries_len; i++) {
+        alloc_free(disk->entries[i].value);
+    }
+    alloc_free(disk->entries);
+    disk->entries = NULL;
+    disk->entries_len = 0;
+    disk->position = (struct kv_position){0, 0};
+    disk->lost = true;
+}
+
+void disk_repair(struct world *world, struct machine *machine)
+{
+    struct disk *disk = &machine->disk;
+    const struct model *model = &world->model;
+    uint32_t id = model_find(model, disk->position);
+    if (disk->position.index == 0 || id == UNKNOWN) {
+        return;
+    }
+    for (uint32_t key = 0; key < model->keys_len; key++) {
+        const struct model_record *record = &model->records[model_at(model, id, key)];
+        struct disk_entry *entry = disk_entry(disk, key);
+        alloc_free(entry->value);
+        memset(entry, 0, sizeof(*entry));
+        entry->position = record->position;
+        if (record->kind == KV_RECORD_INSERT) {
+            entry->present = true;
+            entry->value = (uint8_t *)alloc_string((const char *)record->value, record->value_len);
+            entry->value_len = record->value_len;
+        }
+    }
 }
 
 uint8_t *disk_content(struct world *world, const struct machine *machine, size_t *ret_len)

@@ -17,6 +17,7 @@ enum disk_outcome {
     DISK_FAILED,  /* nothing is stored */
     DISK_UNKNOWN, /* stored, and reported as failed */
     DISK_PART,    /* the first records are stored without the position; reported as failed */
+    DISK_CHANGED, /* the registry: somebody else has written it; nothing is stored */
 };
 
 void disk_close(struct disk *disk);
@@ -37,8 +38,20 @@ void disk_crash(struct world *world, struct machine *machine);
 /* Begins what an EFFECT_REGISTRY_WRITE asks for. */
 void disk_registry_write(struct world *world, struct machine *machine, const struct effect *effect);
 
-/* True when it is to be reported as written. */
-bool disk_registry_finish(struct world *world, struct machine *machine);
+/* Says how the write has ended. */
+enum disk_outcome disk_registry_finish(struct world *world, struct machine *machine);
+
+/* Somebody else writes the registry: the same view with the next number. False: there is none. */
+bool disk_registry_meddle(struct world *world, struct machine *machine);
+
+/* A copy of the data folder, the registry excepted. */
+void disk_copy(struct disk *to, const struct disk *from);
+
+/* The content is lost; the rest of the data folder is not. */
+void disk_lose(struct disk *disk);
+
+/* The content becomes what its position says. */
+void disk_repair(struct world *world, struct machine *machine);
 
 /* Encoded records (record.h) of the content; free with alloc_free(). */
 uint8_t *disk_content(struct world *world, const struct machine *machine, size_t *ret_len);

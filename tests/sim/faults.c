@@ -122,6 +122,126 @@ static void fault_garbage(struct world *world, struct machine *machine)
     }
 }
 
+bool faults_may_lose(struct world *world, const struct machine *machine)
+{
+    const struct view_note *view = world_newest_view(world);
+    const struct machine *arbiter = &world->machines[0];
+    const struct machine *primary = world_primary(world);
+    if (!world_is_in_sync(view, machine)) {
+        return true;
+    }
+    if (arbiter->disk.registry_serial != 0 || arbiter->paused_until_us > world->now_us ||
+        (world->plan.ack != ACK_DURABLE && machine == primary)) {
+        return false;
+    }
+    for (uint32_t i = 0; i < world->machines_len; i++) {
+        const struct machine *other = &world->machines[i];
+        bool counts = world->plan.ack == ACK_DURABLE || other == primary;
+        if (other != machine && counts && world_is_in_sync(view, other) && !other->disk.lost &&
+            other->disk.position.view != 0 && world_machine_of(world, other->node_id) == other &&
+            (other->node != NULL || (other->wanted && !other->gone && other->wiped == WIPED_NOT))) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void fault_kill(struct world *world, struct machine *machine, uint64_t away_ms)
+{
+    if (machine->node != NULL) {
+        machine_kill(world, machine);
+        start_later(world, machine, 1, away_ms);
+    }
+}
+
+/* For how long a machine is down that was killed. */
+static uint64_t fault_draw_away(struct world *world)
+{
+    uint64_t how = rand_below(&world->rand, 100);
+    return how < 40   ? 50
+           : how < 80 ? 3000
+                      : 2000u + world->plan.return_wait_ms + world->plan.replica_timeout_ms;
+}
+
+static void fault_power(struct world *world)
+{
+    uint32_t spared = rand_percent(&world->rand, 50) ? 0 : MACHINES_MAX;
+    for (uint32_t i = 0; i < world->machines_len; i++) {
+        struct machine *machine = &world->machines[i];
+        if (i != spared && machine->node != NULL) {
+            machine->gone = i > 0 && rand_percent(&world->rand, 15);
+            fault_kill(world, machine, fault_draw_away(world));
+        }
+    }
+}
+
+static void fault_cut(struct world *world, uint32_t from, uint32_t to)
+{
+    if (from != to) {
+        bool forth = rand_percent(&world->rand, 75);
+        world->blocked[from][to] = forth;
+        world->blocked[to][from] = !forth || rand_percent(&world->rand, 60);
+        heal_later(world, FAULT_PARTITION, from * ENDS_MAX + to, 4000);
+    }
+}
+
+/* From the arbiter only, or from one or all of the others only. */
+static void fault_cut_primary(struct world *world)
+{
+    const struct machine *primary = world_primary(world);
+    if (primary == NULL || rand_percent(&world->rand, 40)) {
+        fault_cut(world, primary == NULL ? 1 : primary->index, 0);
+        return;
+    }
+    uint32_t percent = rand_percent(&world->rand, 50) ? 100 : 50;
+    for (uint32_t i = primary->arbiter ? 0 : 1; i < world->machines_len; i++) {
+        if (rand_percent(&world->rand, percent)) {
+            fault_cut(world, primary->index, i);
+        }
+    }
+}
+
+static void fault_copy(struct world *world, struct machine *machine)
+{
+    if (machine->node == NULL || machine->arbiter || machine == world_primary(world)) {
+        return;
+    }
+    struct machine *copy = machine_copy(world, machine);
+    if (copy != NULL) {
+        start_later(world, copy, 1, 500);
+    }
+}
+
+/* The primary is down for long; then somebody forces another one. */
+static void fault_force(struct world *world)
+{
+    struct machine *primary = world_primary(world);
+    if (primary == NULL || primary->arbiter || primary->node == NULL || world->datagrams) {
+        return;
+    }
+    machine_kill(world, primary);
+    start_later(world, primary, 5000, 8000);
+    heap_push(&world->heap,
+              world->now_us +
+                  1000 * (2ull * world->plan.replica_timeout_ms + world_draw(world, 0, 2000)),
+              WAKE_HEAL, FAULT_FORCE, 0, NULL);
+}
+
+/* Whoever does it knows that the primary's process is gone. */
+static void fault_force_now(struct world *world)
+{
+    const struct machine *primary = world_primary(world);
+    uint32_t first = (uint32_t)rand_below(&world->rand, world->machines_len);
+    for (uint32_t i = 0; i < world->machines_len; i++) {
+        const struct machine *machine = &world->machines[(first + i) % world->machines_len];
+        if (world->phase == PHASE_SAFETY && primary != NULL && primary->node == NULL &&
+            machine->replica && machine->node != NULL && machine->disk.position.view != 0) {
+            load_promote(world, machine->node_name, true);
+            return;
+        }
+    }
+}
+
 static void fault_process(struct world *world, struct machine *machine, uint32_t fault)
 {
     struct machine *primary = world_primary(world);
@@ -133,9 +253,9 @@ static void fault_process(struct world *world, struct machine *machine, uint32_t
     case FAULT_CRASH:
     case FAULT_CRASH_PRIMARY:
     case FAULT_CRASH_ARBITER:
-        if (kill && machine->node != NULL) {
-            machine_kill(world, machine);
-            start_later(world, machine, 1, rand_percent(&world->rand, 50) ? 50 : 3000);
+        if (kill) {
+            machine->gone = fault != FAULT_CRASH_ARBITER && rand_percent(&world->rand, 10);
+            fault_kill(world, machine, fault_draw_away(world));
         }
         break;
     case FAULT_LEAVE:
@@ -147,18 +267,54 @@ static void fault_process(struct world *world, struct machine *machine, uint32_t
         }
         break;
     case FAULT_LEAVE_REQUEST:
-        load_leave(world, machine->name);
+        load_leave(world, machine->node_name);
         break;
     case FAULT_WIPE:
-        if (machine != primary && machine->node != NULL && !machine->arbiter) {
-            machine_wipe(world, machine);
-            start_later(world, machine, 1, 1000);
+        if (machine->replica && machine->node != NULL && !machine->arbiter) {
+            machine->wiped = rand_percent(&world->rand, 50) ? WIPED_STORE : WIPED_FOLDER;
+            fault_kill(world, machine, 3000);
+        }
+        break;
+    case FAULT_MOVE:
+        if (!world->machines[0].replica && world->machines[0].node != NULL) {
+            machine_kill(world, &world->machines[0]);
+            machine_move(world, &world->machines[0]);
+            start_later(world, &world->machines[0], 1, 1000);
         }
         break;
     default: /* FAULT_JOIN */
         if (machine->node == NULL && machine->epoch == 0) {
             start_later(world, machine, 0, 10);
         }
+    }
+}
+
+/* Those of this version's own: another primary, with and without the word of the one before. */
+static void fault_primary(struct world *world, struct machine *machine, uint32_t fault)
+{
+    switch (fault) {
+    case FAULT_POWER:
+        fault_power(world);
+        break;
+    case FAULT_PAUSE:
+    case FAULT_PAUSE_PRIMARY:
+        machine_pause(world, machine,
+                      1000 * world_draw(world, 20, rand_percent(&world->rand, 50) ? 400 : 4000));
+        break;
+    case FAULT_CUT_PRIMARY:
+        fault_cut_primary(world);
+        break;
+    case FAULT_HANDOVER:
+        load_promote(world, machine->node_name, false);
+        break;
+    case FAULT_FORCE:
+        fault_force(world);
+        break;
+    case FAULT_COPY:
+        fault_copy(world, machine);
+        break;
+    default: /* FAULT_CONFLICT */
+        machine_meddle(world, &world->machines[0]);
     }
 }
 
@@ -174,7 +330,7 @@ static uint32_t fault_draw(struct world *world)
 static struct machine *fault_draw_machine(struct world *world, uint32_t fault)
 {
     struct machine *primary = world_primary(world);
-    if (fault == FAULT_CRASH_PRIMARY && primary != NULL) {
+    if ((fault == FAULT_CRASH_PRIMARY || fault == FAULT_PAUSE_PRIMARY) && primary != NULL) {
         return primary;
     }
     uint32_t index =
@@ -218,6 +374,16 @@ void faults_on_fault(struct world *world)
     case FAULT_REGISTRY:
         fault_disk(world, machine, fault);
         break;
+    case FAULT_POWER:
+    case FAULT_PAUSE:
+    case FAULT_PAUSE_PRIMARY:
+    case FAULT_CUT_PRIMARY:
+    case FAULT_HANDOVER:
+    case FAULT_FORCE:
+    case FAULT_COPY:
+    case FAULT_CONFLICT:
+        fault_primary(world, machine, fault);
+        break;
     default:
         fault_process(world, machine, fault);
     }
@@ -243,12 +409,33 @@ void faults_on_heal(struct world *world, const struct wake *wake)
     case FAULT_DISK_REFUSE:
         world->machines[wake->serial].disk.refuse_percent = 0;
         break;
+    case FAULT_FORCE:
+        fault_force_now(world);
+        break;
     case FAULT_FIREWALL:
         world->firewalled[wake->serial / ENDS_MAX][wake->serial % ENDS_MAX] = false;
         break;
     default:
         world->machines[0].disk.registry_slow_us = 0;
         world->machines[0].disk.registry_fail_left = 0;
+    }
+}
+
+/* Who never was in a view cannot ask anybody where the arbiter has moved to: somebody sets its
+ * configuration right and starts it again. */
+static void fault_end_move(struct world *world, struct machine *machine)
+{
+    if (world->machines[0].moves > 0 && machine->node != NULL && !machine->arbiter &&
+        machine->state.view == 0) {
+        world->updates_calm = 0; /* what there was says nothing */
+        fault_kill(world, machine, 50);
+    }
+}
+
+void faults_end_moves(struct world *world)
+{
+    for (uint32_t i = 0; i < world->machines_len; i++) {
+        fault_end_move(world, &world->machines[i]);
     }
 }
 
@@ -265,6 +452,7 @@ void faults_stop(struct world *world)
     for (uint32_t i = 0; i < world->machines_len; i++) {
         struct machine *machine = &world->machines[i];
         struct disk *disk = &machine->disk;
+        machine_end_copy(world, machine);
         disk->slow_us = 0;
         disk->fail_left = 0;
         disk->hang_us = 0;
@@ -287,7 +475,11 @@ void faults_stop(struct world *world)
             machine->leaving) {
             machine_kill(world, machine);
         }
-        if (machine->node == NULL && machine->epoch != 0 && (machine->wanted || needed)) {
+        bool all = world->plan.min_in_sync > 1;
+        machine->gone =
+            machine->gone && !all && machine->node == NULL && faults_may_lose(world, machine);
+        if (machine->node == NULL && machine->epoch != 0 && !machine->gone &&
+            (machine->wanted || needed)) {
             start_later(world, machine, 0, 50);
         }
     }

@@ -15,6 +15,12 @@
 static struct conn *load_conn(struct world *world, uint32_t client, uint32_t machine)
 {
     uint32_t *place = &world->clients[client].conns[machine];
+    if (*place != 0) {
+        const struct conn *conn = &world->conns[*place - 1];
+        bool is_same = conn->in_use && conn->opener == MACHINES_MAX + client &&
+                       conn->acceptor == machine; /* it has not moved */
+        *place = is_same ? *place : 0;
+    }
     if (*place == 0) {
         const char *uri = world->machines[machine].uri;
         *place = 1 + net_open(world, MACHINES_MAX + client, 0, 0, &uri, 1);
@@ -27,6 +33,7 @@ void load_init(struct world *world)
     for (uint32_t i = 0; i < world->plan.clients; i++) {
         world->clients[i].id = 1000 + i;
         world->clients[i].next_request = world_draw(world, 1, 5);
+        world->clients[i].first_open = OP_NONE;
         for (uint32_t machine = 0; machine < world->machines_len; machine++) {
             load_conn(world, i, machine);
         }
@@ -56,42 +63,24 @@ static uint32_t load_add(struct world *world, uint32_t client, uint8_t type, uin
     op->key = KEY_NONE;
     op->sent_us = world->now_us;
     op->open = true;
+    op->next_open = world->clients[client].first_open;
+    world->clients[client].first_open = world->ops_len;
     return world->ops_len++;
 }
 
-/* Older requests need not be looked at any more. */
-static bool is_recent(const struct world *world, uint32_t op)
-{
-    return world->ops[op].sent_us + REUSE_AFTER_MS * 1000u > world->now_us;
-}
-
-/* May an answer to that id still come? Ids may be used again, but not before that. */
-static bool request_is_open(const struct world *world, uint32_t client, uint64_t request)
-{
-    for (uint32_t i = world->ops_len; i-- > 0 && is_recent(world, i);) {
-        const struct operation *op = &world->ops[i];
-        if (op->client == client && op->request == request) {
-            return true;
-        }
-    }
-    return false;
-}
-
+/* Ids that are not counted up; they are used again, but not while an answer may still come. */
 static uint64_t load_request(struct world *world, uint32_t client)
 {
-    static const uint64_t odd[] = {0, UINT64_MAX, 1ull << 63, (1ull << 63) - 1,
-                                   17ull + (1ull << 40)};
+    static const uint64_t odd[ODD_IDS] = {0, UINT64_MAX, 1ull << 63, (1ull << 63) - 1,
+                                          17ull + (1ull << 40)};
     if (world->plan.odd_ids && rand_percent(&world->rand, 20)) {
-        uint64_t request = odd[rand_below(&world->rand, sizeof(odd) / sizeof(odd[0]))];
-        if (!request_is_open(world, client, request)) {
-            return request;
+        uint64_t place = rand_below(&world->rand, ODD_IDS);
+        if (world->clients[client].odd_us[place] <= world->now_us) {
+            world->clients[client].odd_us[place] = world->now_us + REUSE_AFTER_MS * 1000u;
+            return odd[place];
         }
     }
-    uint64_t request = world->clients[client].next_request++;
-    while (request_is_open(world, client, request)) {
-        request = world->clients[client].next_request++;
-    }
-    return request;
+    return world->clients[client].next_request++;
 }
 
 /* Encodes and sends it; lost when the connection is not up. */
@@ -159,6 +148,14 @@ static void load_update(struct world *world, uint32_t client, uint32_t machine)
     load_send(world, index, &message);
 }
 
+/* Shall this read show all that is settled? Now and then also asked of one that is no primary any
+ * more, and does not know. */
+static bool load_is_at_primary(struct world *world, uint32_t machine)
+{
+    bool is_primary = world->machines[machine].state.role == ROLE_PRIMARY;
+    return rand_percent(&world->rand, is_primary ? 80 : 5);
+}
+
 static void load_get(struct world *world, uint32_t client, uint32_t machine)
 {
     uint32_t index = load_add(world, client, MESSAGE_GET, machine);
@@ -166,7 +163,8 @@ static void load_get(struct world *world, uint32_t client, uint32_t machine)
     op->request = load_request(world, client);
     op->key = load_draw_key(world);
     if (rand_percent(&world->rand, 30)) { /* what it has written, or what is not there yet */
-        op->min_index = world->model.committed + rand_below(&world->rand, 3);
+        op->min_index =
+            model_index(&world->model, world->model.committed) + rand_below(&world->rand, 3);
         op->deadline_ms = (uint32_t)world_draw(world, 0, 500);
     }
     struct message message;
@@ -174,6 +172,8 @@ static void load_get(struct world *world, uint32_t client, uint32_t machine)
     message.body.operation.request = op->request;
     message.body.operation.deadline_ms = op->deadline_ms;
     message.body.operation.min_index = op->min_index;
+    op->at_primary = load_is_at_primary(world, machine);
+    message.body.operation.at_primary = op->at_primary;
     message.body.operation.key.at = world->model.keys[op->key].bytes;
     message.body.operation.key.len = world->model.keys[op->key].len;
     load_send(world, index, &message);
@@ -194,6 +194,8 @@ void load_scan(struct world *world, uint32_t machine, uint64_t cursor)
     memset(&message, 0, sizeof(message));
     message.body.scan.request = op->request;
     message.body.scan.cursor = cursor;
+    op->at_primary = world->phase != PHASE_READ && load_is_at_primary(world, machine);
+    message.body.scan.at_primary = op->at_primary;
     message.body.scan.limit = (uint32_t)rand_below(&world->rand, 20);
     load_send(world, index, &message);
 }
@@ -208,13 +210,23 @@ static void load_ask(struct world *world, uint32_t client, uint8_t type, uint32_
     load_send(world, index, &message);
 }
 
+void load_promote(struct world *world, const char *name, bool force)
+{
+    uint32_t index = load_add(world, 0, MESSAGE_PROMOTE, 0);
+    world->ops[index].request = world->clients[0].next_request++;
+    struct message message;
+    memset(&message, 0, sizeof(message));
+    message.body.promote.request = world->ops[index].request;
+    message.body.promote.force = force;
+    message.body.promote.name.at = (const uint8_t *)name;
+    message.body.promote.name.len = strlen(name);
+    load_send(world, index, &message);
+}
+
 void load_leave(struct world *world, const char *name)
 {
     uint32_t index = load_add(world, 0, MESSAGE_LEAVE, 0);
-    world->ops[index].request = 0;
-    while (world->ops[index].request == 0) {
-        world->ops[index].request = load_request(world, 0);
-    }
+    world->ops[index].request = world->clients[0].next_request++;
     struct message message;
     memset(&message, 0, sizeof(message));
     message.body.leave.request = world->ops[index].request;
@@ -226,8 +238,14 @@ void load_leave(struct world *world, const char *name)
 static uint32_t load_draw_machine(struct world *world)
 {
     const struct machine *primary = world_primary(world);
-    if (primary != NULL && rand_percent(&world->rand, 75)) {
+    if (primary != NULL && rand_percent(&world->rand, 65)) {
         return primary->index;
+    }
+    for (uint32_t i = 0; i < world->machines_len && rand_percent(&world->rand, 50); i++) {
+        const struct machine *machine = &world->machines[i];
+        if (machine->state.role == ROLE_PRIMARY && machine != primary) {
+            return i; /* it does not know better yet */
+        }
     }
     return (uint32_t)rand_below(&world->rand, world->machines_len);
 }
@@ -236,15 +254,15 @@ static uint32_t load_draw_machine(struct world *world)
 static void load_give_up(struct world *world, uint32_t client)
 {
     world->clients[client].outstanding = 0;
-    for (uint32_t i = world->ops_len; i-- > 0 && is_recent(world, i);) {
-        struct operation *op = &world->ops[i];
-        if (op->client != client || !op->open) {
-            continue;
-        }
-        if (op->sent_us + PATIENCE_MS * 1000u < world->now_us) {
+    uint32_t *place = &world->clients[client].first_open;
+    while (*place != OP_NONE) {
+        struct operation *op = &world->ops[*place];
+        if (!op->open || op->sent_us + PATIENCE_MS * 1000u < world->now_us) {
             op->open = false;
+            *place = op->next_open;
         } else {
             world->clients[client].outstanding++;
+            place = &op->next_open;
         }
     }
 }
@@ -292,7 +310,9 @@ static void load_on_scan_result(struct world *world, const struct operation *op,
         load_scan(world, op->machine, message->body.scan_result.next);
         return;
     }
-    if (model_last(&world->model) != world->read_last) { /* a late update has arrived */
+    const struct machine *primary = world_primary(world);
+    if (primary == NULL ||
+        primary->state.last.index != world->read_last) { /* a late update has arrived */
         world->phase = PHASE_SETTLE;
         heap_push(&world->heap, world->now_us, WAKE_SETTLE, 0, 0, NULL);
         return;
@@ -320,9 +340,10 @@ void load_on_packet(struct world *world, uint32_t client, const struct packet *p
     if (message_decode(packet->bytes, packet->len, message) != KV_OK) {
         goto out;
     }
-    for (uint32_t i = world->ops_len; i-- > 0 && is_recent(world, i);) {
+    for (uint32_t i = world->clients[client].first_open; i != OP_NONE;) {
         struct operation *op = &world->ops[i];
-        if (op->client == client && op->open && op->request == message->body.request.request) {
+        i = op->next_open;
+        if (op->open && op->request == message->body.request.request) {
             op->open = false;
             if (op->type == MESSAGE_SCAN && message->type == MESSAGE_SCAN_RESULT) {
                 load_on_scan_result(world, op, message);

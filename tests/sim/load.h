@@ -20,6 +20,9 @@ void load_forget(struct world *world);
 /* An answer arrives at a client. */
 void load_on_packet(struct world *world, uint32_t client, const struct packet *packet);
 
+/* Asks the arbiter to make a node the primary. */
+void load_promote(struct world *world, const char *name, bool force);
+
 /* Asks the arbiter to let a node go. */
 void load_leave(struct world *world, const char *name);
 

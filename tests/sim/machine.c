@@ -3,6 +3,7 @@
 #include "check.h"
 #include "describe.h"
 #include "disk.h"
+#include "faults.h"
 
 #include "base/alloc.h"
 #include "base/check.h"
@@ -13,6 +14,7 @@
 
 #define LOAD_MIN_US  100u
 #define LOAD_MAX_US  30000u
+#define EXIT_JOIN    4
 #define TICKS_MS_MAX 50u /* more ticks in one millisecond are a busy loop */
 
 static void machine_step(struct world *world, struct machine *machine, struct event *event);
@@ -24,6 +26,7 @@ struct machine *machine_add(struct world *world, const char *name, bool arbiter,
     memset(machine, 0, sizeof(*machine));
     machine->index = world->machines_len++;
     snprintf(machine->name, sizeof(machine->name), "%s", name);
+    snprintf(machine->node_name, sizeof(machine->node_name), "%s", name);
     snprintf(machine->uri, sizeof(machine->uri), "sim://%s", name);
     if (world->plan.two_schemes && rand_percent(&world->rand, 70)) {
         snprintf(machine->second_uri, sizeof(machine->second_uri), "second://%s", name);
@@ -37,6 +40,12 @@ struct machine *machine_add(struct world *world, const char *name, bool arbiter,
     return machine;
 }
 
+static uint64_t machine_draw_incarnation(struct world *world)
+{
+    uint64_t token = rand_next(&world->rand) >> INCARNATION_JOIN_BITS;
+    return (token | 1) << INCARNATION_JOIN_BITS;
+}
+
 static struct node_config machine_config(struct world *world, struct machine *machine)
 {
     const struct plan *plan = &world->plan;
@@ -44,9 +53,10 @@ static struct node_config machine_config(struct world *world, struct machine *ma
         .is_arbiter = machine->arbiter,
         .is_replica = machine->replica,
         .node = machine->node_id,
-        .incarnation = rand_next(&world->rand) | 1,
+        .starts = machine->disk.starts,
+        .incarnation = machine->incarnation,
         .cluster = machine->disk.cluster,
-        .name = machine->name,
+        .name = machine->node_name,
         .arbiter_uri = world->machines[0].uri,
         .uris = {machine->uri, machine->second_uri},
         .uris_len = machine->second_uri[0] == '\0' ? 1 : 2,
@@ -56,6 +66,7 @@ static struct node_config machine_config(struct world *world, struct machine *ma
         .retransmit_ms = plan->retransmit_ms,
         .replica_timeout_ms = plan->replica_timeout_ms,
         .join_timeout_ms = 0,
+        .return_wait_ms = plan->return_wait_ms,
         .limits = plan->limits,
         .persist_plugin = "sim",
         .registry = machine->disk.registry,
@@ -69,11 +80,37 @@ static struct node_config machine_config(struct world *world, struct machine *ma
     return config;
 }
 
-void machine_start(struct world *world, struct machine *machine)
+/* What was to be lost before this start is lost, unless nothing else were left. */
+static void machine_wipe(struct world *world, struct machine *machine)
 {
-    if (machine->node != NULL) {
+    /* Who takes the primary's name with another identity before it is replaced is refused. */
+    bool is_primary = world_primary(world) == machine;
+    enum machine_wiped wiped =
+        is_primary && machine->wiped != WIPED_NOT ? WIPED_STORE : machine->wiped;
+    machine->wiped = WIPED_NOT;
+    if (wiped == WIPED_NOT || !faults_may_lose(world, machine)) {
         return;
     }
+    trace_line(world->trace, world->now_us, machine->name, "loses its %s",
+               wiped == WIPED_STORE ? "store" : "data folder");
+    machine->shown = ROOT;
+    if (wiped == WIPED_STORE) {
+        disk_lose(&machine->disk);
+    } else {
+        disk_close(&machine->disk);
+        machine->node_id = 100 + world->next_node++;
+        machine->copied = false;
+    }
+}
+
+void machine_start(struct world *world, struct machine *machine)
+{
+    if (machine->node != NULL || machine->node_id == 0) {
+        return;
+    }
+    machine_wipe(world, machine);
+    machine->disk.starts++;
+    machine->incarnation = machine_draw_incarnation(world);
     struct node_config config = machine_config(world, machine);
     trace_line(world->trace, world->now_us, machine->name,
                "starts, node %" PRIu64 " store (%" PRIu64 ", %" PRIu64 ")", machine->node_id,
@@ -88,9 +125,14 @@ void machine_start(struct world *world, struct machine *machine)
     machine->tick_at_us = UINT64_MAX;
     machine->flush_due = false;
     machine->loaded = false;
+    machine->comparing = false;
     machine->leaving = false;
     machine->wanted = true;
     machine->acked_index = 0;
+    machine->paused_until_us = 0;
+    if (world->plan.ack != ACK_DURABLE) {
+        machine->shown = ROOT; /* it may have shown what was not in its store yet */
+    }
     machine->next_accepted = 1;
     node_observe(machine->node, &machine->state);
     struct event event = {.kind = EVENT_START};
@@ -101,19 +143,35 @@ void machine_start(struct world *world, struct machine *machine)
     }
 }
 
+/* At the end of a process its store has what its position says. Two things are not followed beyond
+ * that, and set right here: parts of a batch that a store without atomic batches kept, and what a
+ * store had refused and nothing had made up for. Only the process knew of them. */
+static void machine_check_disk(struct world *world, struct machine *machine)
+{
+    char why[256];
+    const struct disk *disk = &machine->disk;
+    bool is_mixed = !world->plan.disk_atomic;
+    for (uint32_t key = 0; key < disk->entries_len; key++) {
+        is_mixed = is_mixed || disk->entries[key].refused != 0;
+    }
+    if (is_mixed) {
+        disk_repair(world, machine);
+    } else if (disk->position.index != 0 &&
+               !check_order_content(world, machine, true, why, sizeof(why))) {
+        world_fail(world, "G1 durable", "at the end of a process: %s", why);
+    }
+}
+
 /* What a process leaves behind, however it ended. */
 static void machine_down(struct world *world, struct machine *machine, bool clean)
 {
-    bool primary = world_primary(world) == machine;
     check_answers_on_process_gone(world, machine, clean);
     disk_crash(world, machine);
+    machine_check_disk(world, machine);
     node_destroy(machine->node);
     machine->node = NULL;
     effects_reset(&machine->effects);
     net_crash(world, machine->index);
-    if (primary) {
-        check_durable_on_primary_down(world, machine);
-    }
 }
 
 void machine_kill(struct world *world, struct machine *machine)
@@ -124,12 +182,64 @@ void machine_kill(struct world *world, struct machine *machine)
     }
 }
 
-void machine_wipe(struct world *world, struct machine *machine)
+void machine_pause(struct world *world, struct machine *machine, uint64_t pause_us)
 {
-    machine_kill(world, machine);
-    disk_close(&machine->disk);
-    machine->node_id = 100 + world->next_node++;
-    trace_line(world->trace, world->now_us, machine->name, "loses its disk");
+    if (machine->node != NULL && machine->paused_until_us <= world->now_us) {
+        trace_line(world->trace, world->now_us, machine->name, "stands still for %" PRIu64 " ms",
+                   pause_us / 1000);
+        machine->paused_until_us = world->now_us + pause_us;
+    }
+}
+
+struct machine *machine_copy(struct world *world, struct machine *machine)
+{
+    if (world->machines_len == MACHINES_MAX || machine->copied || machine->disk.cluster == 0) {
+        return NULL;
+    }
+    char name[16];
+    snprintf(name, sizeof(name), "%.8s-copy", machine->name);
+    struct machine *copy = machine_add(world, name, false, true);
+    snprintf(copy->node_name, sizeof(copy->node_name), "%s", machine->node_name);
+    copy->second_uri[0] = '\0';
+    copy->second_is_first = false;
+    copy->node_id = machine->node_id;
+    disk_copy(&copy->disk, &machine->disk);
+    copy->copied = true;
+    machine->copied = true;
+    return copy;
+}
+
+void machine_end_copy(struct world *world, struct machine *machine)
+{
+    for (uint32_t i = machine->index + 1; i < world->machines_len && machine->copied; i++) {
+        struct machine *other = &world->machines[i];
+        if (other->node_id != machine->node_id) {
+            continue;
+        }
+        /* Where one does not run, the arbiter may have taken the other for its successor. */
+        bool is_successor =
+            other->disk.starts > machine->disk.starts && !world_is_member(world, machine);
+        struct machine *known = is_successor ? other : world_machine_of(world, machine->node_id);
+        known = other->node == NULL ? machine : machine->node == NULL ? other : known;
+        struct machine *ends = known == machine ? other : machine;
+        machine_kill(world, ends);
+        ends->node_id = 0;
+        ends->wanted = false;
+        machine->copied = false;
+        other->copied = false;
+    }
+}
+
+void machine_move(struct world *world, struct machine *machine)
+{
+    machine->moves++;
+    snprintf(machine->uri, sizeof(machine->uri), "sim://%s-%u", machine->name, machine->moves);
+    if (machine->second_uri[0] != '\0') {
+        snprintf(machine->second_uri, sizeof(machine->second_uri), "second://%s-%u", machine->name,
+                 machine->moves);
+    }
+    trace_line(world->trace, world->now_us, machine->name, "moves to %s", machine->uri);
+    net_move(world, machine->index);
 }
 
 void machine_close(struct machine *machine)
@@ -165,6 +275,14 @@ static void machine_send(struct world *world, struct machine *machine, const str
         describe_message(world, machine->name, "->", link, message);
         check_bounds_on_send(world, machine, message, len);
         describe_views(world, machine, message);
+        if (message->type == MESSAGE_SNAPSHOT_ACK && message->body.snapshot_ack.complete != 0) {
+            check_order_on_complete(world, machine);
+        } else if (message->type == MESSAGE_SNAPSHOT_ACK) {
+            machine->comparing = true;
+        }
+        if (message->type == MESSAGE_SNAPSHOT) {
+            check_order_on_send(world, machine, message);
+        }
         if (message->type >= MESSAGE_OPERATION_ACK && message->type <= MESSAGE_LOCATED) {
             check_answers_on_answer(world, machine, link, message);
         }
@@ -188,6 +306,18 @@ static void machine_close_link(struct world *world, struct machine *machine, uin
     }
 }
 
+/* Its data folder is in use twice, and it is the one that gives way. */
+static void machine_retire(struct world *world, struct machine *machine)
+{
+    for (uint32_t i = 0; i < world->machines_len; i++) {
+        struct machine *other = &world->machines[i];
+        if (other->node_id == machine->node_id) {
+            other->copied = false;
+        }
+    }
+    machine->retires = true;
+}
+
 static void machine_carry_out(struct world *world, struct machine *machine,
                               const struct effect *effect, bool *stop)
 {
@@ -200,6 +330,9 @@ static void machine_carry_out(struct world *world, struct machine *machine,
         disk_persist(world, machine, effect);
         break;
     case EFFECT_OPEN_LINK:
+        trace_line(world->trace, world->now_us, machine->name, "opens link %" PRIx64 " to %s%s",
+                   effect->as.open_link.link, effect->as.open_link.uris[0],
+                   effect->as.open_link.uris_len > 1 ? ", ..." : "");
         net_open(world, machine->index, machine->epoch, effect->as.open_link.link,
                  effect->as.open_link.uris, effect->as.open_link.uris_len);
         break;
@@ -226,7 +359,9 @@ static void machine_carry_out(struct world *world, struct machine *machine,
         trace_line(world->trace, world->now_us, machine->name, "stops with %d: %s",
                    effect->as.stop.exit_status,
                    effect->as.stop.reason == NULL ? "" : effect->as.stop.reason);
-        if (effect->as.stop.exit_status != 0 || !machine->leaving) {
+        if (effect->as.stop.exit_status == EXIT_JOIN && machine->copied) {
+            machine_retire(world, machine);
+        } else if (effect->as.stop.exit_status != 0 || !machine->leaving) {
             world_fail(world, "stop", "%s stops by itself with status %d: %s", machine->name,
                        effect->as.stop.exit_status,
                        effect->as.stop.reason == NULL ? "" : effect->as.stop.reason);
@@ -267,6 +402,7 @@ static void machine_step(struct world *world, struct machine *machine, struct ev
     machine->previous = machine->state;
     node_step(machine->node, event, &machine->effects);
     node_observe(machine->node, &machine->state);
+    check_order_on_append(world, machine);
     bool sent = false;
     bool stop = false;
     for (uint32_t i = 0; i < machine->effects.len; i++) {
@@ -294,6 +430,10 @@ static void machine_step(struct world *world, struct machine *machine, struct ev
             world->updates_calm = 0; /* it was leaving: what it rejected so far says nothing */
         }
         machine_down(world, machine, true);
+        if (machine->retires) {
+            machine->node_id = 0;
+            machine->wanted = false;
+        }
         if (machine->wanted) {
             heap_push(&world->heap,
                       world->now_us + world_draw(world, 1000, is_calm ? 50000 : 3000000),
@@ -341,9 +481,12 @@ void machine_on_packet(struct world *world, uint32_t index, uint64_t link,
         describe_message(world, machine->name, "<-", link, message);
         stale = (message->type == MESSAGE_SNAPSHOT || message->type == MESSAGE_SNAPSHOT_ACK) &&
                 message->view < machine->state.view;
+        machine->comparing = machine->comparing || (message->type == MESSAGE_SNAPSHOT &&
+                                                    message->body.snapshot.kind == SNAPSHOT_BEGIN);
         if (message->type == MESSAGE_LEAVE && machine->replica &&
-            message->body.leave.name.len == strlen(machine->name) &&
-            memcmp(message->body.leave.name.at, machine->name, strlen(machine->name)) == 0) {
+            message->body.leave.name.len == strlen(machine->node_name) &&
+            memcmp(message->body.leave.name.at, machine->node_name, strlen(machine->node_name)) ==
+                0) {
             machine->leaving = true;
         }
     }
@@ -469,15 +612,42 @@ void machine_on_disk(struct world *world, const struct wake *wake)
     disk_job_close(&job);
 }
 
+static void machine_tell_registry(struct world *world, struct machine *machine)
+{
+    uint8_t *bytes =
+        (uint8_t *)alloc_string((const char *)machine->disk.registry, machine->disk.registry_len);
+    struct event event = {.kind = EVENT_REGISTRY_CHANGED};
+    event.as.registry_changed.bytes = bytes;
+    event.as.registry_changed.len = machine->disk.registry_len;
+    machine_step(world, machine, &event);
+    alloc_free(bytes);
+}
+
+void machine_meddle(struct world *world, struct machine *machine)
+{
+    /* What is being written finds the other state there, and tells. */
+    if (machine->node != NULL && machine->paused_until_us <= world->now_us &&
+        disk_registry_meddle(world, machine) && machine->disk.registry_serial == 0) {
+        machine_tell_registry(world, machine);
+    }
+}
+
 void machine_on_registry(struct world *world, const struct wake *wake)
 {
     struct machine *machine = &world->machines[wake->index];
     if (machine->node == NULL || machine->disk.registry_serial != wake->serial) {
         return;
     }
-    uint64_t number = machine->disk.registry_next_number;
-    bool written = disk_registry_finish(world, machine);
-    struct event event = {.kind = written ? EVENT_REGISTRY_WRITTEN : EVENT_REGISTRY_FAILED};
-    event.as.registry.number = number;
+    struct event event = {.kind = EVENT_REGISTRY_WRITTEN};
+    event.as.registry.number = machine->disk.registry_next_number;
+    switch (disk_registry_finish(world, machine)) {
+    case DISK_STORED:
+        break;
+    case DISK_CHANGED:
+        machine_tell_registry(world, machine);
+        return;
+    default:
+        event.kind = EVENT_REGISTRY_FAILED;
+    }
     machine_step(world, machine, &event);
 }

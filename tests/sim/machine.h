@@ -18,8 +18,21 @@ void machine_start(struct world *world, struct machine *machine);
 /* The process dies on the spot. */
 void machine_kill(struct world *world, struct machine *machine);
 
-/* The disk is lost, and with it the identity. */
-void machine_wipe(struct world *world, struct machine *machine);
+/* Its process stands still for so long; what comes meanwhile waits. */
+void machine_pause(struct world *world, struct machine *machine, uint64_t pause_us);
+
+/* A machine with a copy of its data folder, not started yet; NULL: there is no room for one. */
+struct machine *machine_copy(struct world *world, struct machine *machine);
+
+/* Of a data folder that is in use twice, one gives way for good: not the process that the view
+ * knows. */
+void machine_end_copy(struct world *world, struct machine *machine);
+
+/* The machine, which is down, gets other addresses. */
+void machine_move(struct world *world, struct machine *machine);
+
+/* Somebody else has written what the arbiter keeps. */
+void machine_meddle(struct world *world, struct machine *machine);
 
 void machine_close(struct machine *machine);
 

@@ -77,7 +77,7 @@ uint32_t net_open(struct world *world, uint32_t opener, uint64_t opener_epoch, u
                   const char *const *uris, uint32_t uris_len)
 {
     const char *uri = net_served(world, opener, uris, uris_len);
-    KV_CHECK(uri != NULL); /* every machine listens on one of the first scheme */
+    uri = uri == NULL ? "" : uri;
     uint32_t place = 0;
     while (place < world->conns_len && world->conns[place].in_use) {
         place++;
@@ -245,6 +245,18 @@ void net_crash(struct world *world, uint32_t machine)
             conn->in_use = false;
         } else if (conn->acceptor == machine) {
             net_break(world, conn);
+        }
+    }
+}
+
+void net_move(struct world *world, uint32_t machine)
+{
+    for (uint32_t i = 0; i < world->conns_len; i++) {
+        struct conn *conn = &world->conns[i];
+        if (conn->in_use && conn->acceptor == machine) {
+            net_break(world, conn);
+            conn->acceptor = MACHINES_MAX;
+            conn->in_use = conn->opener < MACHINES_MAX;
         }
     }
 }

@@ -28,7 +28,7 @@ struct link_news {
 };
 
 /* Opens a connection to whoever listens on the first of the uris for which the opener has a
- * transport; returns its place. */
+ * transport (to nobody when it has none); returns its place. */
 uint32_t net_open(struct world *world, uint32_t opener, uint64_t opener_epoch, uint64_t link,
                   const char *const *uris, uint32_t uris_len);
 
@@ -47,6 +47,9 @@ void net_break(struct world *world, struct conn *conn);
 
 /* The process of that machine is gone. */
 void net_crash(struct world *world, uint32_t machine);
+
+/* Nobody is any more where that machine was; its new addresses are not known yet. */
+void net_move(struct world *world, uint32_t machine);
 
 void net_on_connect(struct world *world, uint32_t place, uint64_t serial);
 

@@ -3,10 +3,11 @@
 #include <string.h>
 
 static const char *const fault_names[FAULTS_LEN] = {
-    "loss",          "partition", "link",          "disk-slow", "disk-fail",
-    "disk-unknown",  "disk-hang", "disk-refuse",   "crash",     "crash-primary",
-    "crash-arbiter", "leave",     "leave-request", "join",      "clock",
-    "registry",      "garbage",   "wipe",          "firewall",
+    "loss",          "partition",   "link",  "disk-slow",     "disk-fail",     "disk-unknown",
+    "disk-hang",     "disk-refuse", "crash", "crash-primary", "crash-arbiter", "leave",
+    "leave-request", "join",        "clock", "registry",      "garbage",       "wipe",
+    "firewall",      "power",       "pause", "pause-primary", "cut-primary",   "handover",
+    "force",         "copy",        "move",  "conflict",
 };
 
 const char *plan_fault_name(uint32_t fault)
@@ -35,6 +36,8 @@ static void plan_draw_options(struct plan *plan, struct rand *rand)
     plan->operation_timeout_ms = PICK(rand, 1000, 1000, 500, 2000);
     plan->retransmit_ms = PICK(rand, 100, 100, 50, 20);
     plan->replica_timeout_ms = PICK(rand, 500, 500, 300, 1500);
+    plan->return_wait_ms = plan->replica_timeout_ms + PICK(rand, 0, 500, 2000);
+    plan->limits.log_bytes = PICK(rand, 0, 300, 3000, 1u << 20);
     bool small = rand_percent(rand, 35);
     plan->limits.key_bytes = small ? 64 : 1024;
     plan->limits.value_bytes = small ? 256 : 16384;
@@ -53,6 +56,41 @@ static void plan_draw_load(struct plan *plan, struct rand *rand)
     plan->odd_ids = rand_percent(rand, 30);
 }
 
+/* Either some of all, or few kinds that belong together, so that they meet often. */
+static void plan_draw_faults(struct plan *plan, struct rand *rand)
+{
+    static const uint32_t groups[][4] = {
+        {FAULT_CRASH_PRIMARY, FAULT_CRASH, FAULT_DISK_SLOW, FAULT_JOIN},
+        {FAULT_POWER, FAULT_WIPE, FAULT_DISK_SLOW, FAULT_JOIN},
+        {FAULT_CUT_PRIMARY, FAULT_PAUSE_PRIMARY, FAULT_CUT_PRIMARY, FAULT_PARTITION},
+        {FAULT_HANDOVER, FAULT_CUT_PRIMARY, FAULT_LEAVE, FAULT_PAUSE},
+        {FAULT_CRASH, FAULT_PAUSE, FAULT_JOIN, FAULT_PARTITION},
+    };
+    uint32_t how = (uint32_t)rand_below(rand, 100);
+    if (how < 5) {
+        return; /* a run in which nothing fails */
+    }
+    plan->only_handover = how < 10;
+    if (plan->only_handover) {
+        plan->faults = 1u << FAULT_HANDOVER;
+        return;
+    }
+    if (how < 35) {
+        const uint32_t *group = groups[rand_below(rand, sizeof(groups) / sizeof(groups[0]))];
+        for (uint32_t i = 0; i < 4; i++) {
+            plan->faults |= rand_percent(rand, 75) ? 1u << group[i] : 0;
+        }
+        return;
+    }
+    for (uint32_t fault = 0; fault < FAULTS_LEN; fault++) {
+        bool is_rare = fault == FAULT_WIPE || fault == FAULT_FORCE || fault == FAULT_COPY ||
+                       fault == FAULT_CONFLICT;
+        if (rand_percent(rand, is_rare ? 10 : 25)) {
+            plan->faults |= 1u << fault;
+        }
+    }
+}
+
 void plan_draw(struct plan *plan, struct rand *rand)
 {
     memset(plan, 0, sizeof(*plan));
@@ -68,16 +106,13 @@ void plan_draw(struct plan *plan, struct rand *rand)
     plan->disk_max_us = plan->disk_min_us + PICK(rand, 10, 1000, 10000);
     plan->disk_atomic = rand_percent(rand, 70);
     plan->disk_tombstones = rand_percent(rand, 50);
-    if (rand_percent(rand, 90)) { /* else a run in which nothing fails */
-        for (uint32_t fault = 0; fault < FAULTS_LEN; fault++) {
-            if (rand_percent(rand, fault == FAULT_WIPE ? 15 : 35)) {
-                plan->faults |= 1u << fault;
-            }
-        }
-    }
+    plan_draw_faults(plan, rand);
     if ((plan->faults & (1u << FAULT_DISK_REFUSE)) != 0 && rand_percent(rand, 40)) {
         plan->refuse_percent = PICK(rand, 3, 20, 50);
-        plan->refuse_primary_only = rand_percent(rand, 60);
+    }
+    if (plan->only_handover) {
+        plan->datagrams = false; /* what overtakes is sent again, and may be late without a fault */
+        plan->operation_timeout_ms = 2000;
     }
     plan->fault_pause_max_ms = PICK(rand, 100, 500, 1000, 3000);
     plan->safety_ms = between(rand, 2000, 8000);

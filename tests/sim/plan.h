@@ -27,8 +27,17 @@ enum fault_kind {
     FAULT_CLOCK,         /* a machine's clock jumps forward */
     FAULT_REGISTRY,      /* the arbiter's own store is slow and fails */
     FAULT_GARBAGE,       /* bytes that are no message, or an altered one, arrive */
-    FAULT_WIPE,          /* a secondary loses its disk and comes back as somebody new */
+    FAULT_WIPE,          /* a replica loses its store, or its data folder, while it is down */
     FAULT_FIREWALL,      /* for a while, one machine cannot connect to another's first scheme */
+    FAULT_POWER,         /* all machines are down at once, and come back in any order */
+    FAULT_PAUSE,         /* a process stands still for a while */
+    FAULT_PAUSE_PRIMARY, /* that of the primary */
+    FAULT_CUT_PRIMARY,   /* the primary and the arbiter, or the others, do not hear each other */
+    FAULT_HANDOVER,      /* somebody asks for another primary */
+    FAULT_FORCE,         /* the primary is down for long, and somebody forces another one */
+    FAULT_COPY,          /* a copy of a data folder is started beside the original */
+    FAULT_MOVE,          /* the arbiter is killed, and comes back at another address */
+    FAULT_CONFLICT,      /* somebody else writes the arbiter's registry */
     FAULTS_LEN,
 };
 
@@ -41,6 +50,7 @@ struct plan {
     uint32_t operation_timeout_ms;
     uint32_t retransmit_ms;
     uint32_t replica_timeout_ms;
+    uint32_t return_wait_ms;
     struct node_limits limits;
 
     bool late_downs;  /* the end of a link is noticed seconds later, or not at all */
@@ -52,10 +62,9 @@ struct plan {
 
     uint32_t disk_min_us;
     uint32_t disk_max_us;
-    bool disk_atomic;         /* else a crash or a failure may keep the first part of a batch */
-    uint32_t refuse_percent;  /* of all records, for good: a rule of the stores; 0: none */
-    bool refuse_primary_only; /* the rule of the primary's store; else all share it */
-    bool disk_tombstones;     /* a store that gives removals back when it is loaded */
+    bool disk_atomic;        /* else a crash or a failure may keep the first part of a batch */
+    uint32_t refuse_percent; /* of all records, for good: a rule that all stores have; 0: none */
+    bool disk_tombstones;    /* a store that gives removals back when it is loaded */
 
     uint32_t clients;
     uint32_t outstanding; /* per client */
@@ -65,7 +74,8 @@ struct plan {
     uint32_t update_percent;
     bool odd_ids;
 
-    uint32_t faults; /* bits: 1 << enum fault_kind */
+    bool only_handover; /* no other fault: then no update may fail */
+    uint32_t faults;    /* bits: 1 << enum fault_kind */
     uint32_t fault_pause_max_ms;
     uint32_t safety_ms; /* then the faults stop */
 };

@@ -6,6 +6,27 @@
 #include <inttypes.h>
 #include <string.h>
 
+/* A primary of this view that is another one than before may lack what was committed, when it was
+ * forced; or when acknowledgements vouch for the store of the primary alone, and that one is lost:
+ * after a handover it still is a member, and the same. */
+static void note_loss(struct world *world, const struct view *view)
+{
+    const struct view_note *before = world_view(world, view->number - 1);
+    if (view->forced == view->number) {
+        world->loss_excused = true;
+    }
+    if (world->plan.ack == ACK_DURABLE || before == NULL || before->primary == view->primary) {
+        return;
+    }
+    const struct member *member = view_find(view, before->primary);
+    bool is_same = false;
+    for (uint32_t i = 0; member != NULL && i < before->members_len; i++) {
+        is_same = is_same || (before->nodes[i] == member->node &&
+                              before->incarnations[i] == member->incarnation);
+    }
+    world->loss_excused = world->loss_excused || !is_same;
+}
+
 void registry_view_note(struct world *world, const void *bytes, size_t len)
 {
     struct view *view = alloc_zeroed(1, sizeof(*view));
@@ -15,20 +36,23 @@ void registry_view_note(struct world *world, const void *bytes, size_t len)
         goto out;
     }
     note = world_view(world, view->number);
-    if (note == NULL) {
-        if (world->views_len == world->views_capacity) {
-            world->views_capacity = world->views_capacity * 2 + 64;
-            world->views =
-                alloc_resize(world->views, world->views_capacity * sizeof(*world->views));
-        }
-        note = &world->views[world->views_len++];
+    if (note != NULL) {
+        goto out; /* written once more */
     }
+    if (world->views_len == world->views_capacity) {
+        world->views_capacity = world->views_capacity * 2 + 64;
+        world->views = alloc_resize(world->views, world->views_capacity * sizeof(*world->views));
+    }
+    note = &world->views[world->views_len++];
     memset(note, 0, sizeof(*note));
     note->number = view->number;
     note->primary = view->primary;
+    note->forced = view->forced;
+    note_loss(world, view);
     note->members_len = view->members_len;
     for (uint32_t i = 0; i < view->members_len; i++) {
         note->nodes[i] = view->members[i].node;
+        note->incarnations[i] = view->members[i].incarnation;
         note->states[i] = view->members[i].state;
         struct machine *machine = world_machine_of(world, view->members[i].node);
         trace_line(world->trace, world->now_us, "A", "view %" PRIu64 ": %s %s%s", view->number,

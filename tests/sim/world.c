@@ -20,8 +20,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#define CALM_MS          1500u
-#define CALM_UPDATES_MIN 20u /* of so many, some must be acknowledged: a few may meet a restart */
+#define CALM_MS          1500u /* and until there must be a primary again */
+#define CALM_UPDATES_MIN 20u   /* of so many, some must be acknowledged: a few may meet a restart */
 #define SETTLE_STEP_MS   20u
 #define SETTLE_BUDGET_MS 2000u /* after the load has stopped: G3 */
 #define READ_BUDGET_MS   5000u
@@ -50,12 +50,21 @@ uint64_t world_draw(struct world *world, uint64_t low, uint64_t high)
 
 struct machine *world_machine_of(struct world *world, uint64_t node_id)
 {
+    const struct view_note *view = world_newest_view(world);
+    struct machine *found = NULL;
+    uint64_t incarnation = 0;
+    for (uint32_t i = 0; view != NULL && i < view->members_len; i++) {
+        incarnation = view->nodes[i] == node_id ? view->incarnations[i] : incarnation;
+    }
     for (uint32_t i = 0; i < world->machines_len; i++) {
-        if (world->machines[i].node_id == node_id) {
-            return &world->machines[i];
+        struct machine *machine = &world->machines[i];
+        bool better = found == NULL || (machine->incarnation >> INCARNATION_JOIN_BITS) ==
+                                           (incarnation >> INCARNATION_JOIN_BITS);
+        if (machine->node_id == node_id && better) {
+            found = machine;
         }
     }
-    return NULL;
+    return found;
 }
 
 bool world_is_replica(const struct machine *machine)
@@ -83,6 +92,53 @@ struct machine *world_primary(struct world *world)
 {
     const struct view_note *view = world_newest_view(world);
     return view == NULL ? NULL : world_machine_of(world, view->primary);
+}
+
+bool world_is_member(struct world *world, const struct machine *machine)
+{
+    const struct view_note *view = world_newest_view(world);
+    bool found = false;
+    for (uint32_t i = 0; view != NULL && i < view->members_len; i++) {
+        found = found || (view->nodes[i] == machine->node_id &&
+                          view->incarnations[i] >> INCARNATION_JOIN_BITS ==
+                              machine->incarnation >> INCARNATION_JOIN_BITS);
+    }
+    return found;
+}
+
+bool world_is_in_sync(const struct view_note *view, const struct machine *machine)
+{
+    for (uint32_t i = 0; view != NULL && i < view->members_len; i++) {
+        if (view->nodes[i] == machine->node_id) {
+            return view->states[i] == MEMBER_IN_SYNC;
+        }
+    }
+    return false;
+}
+
+uint32_t world_committed(struct world *world, const struct machine *machine)
+{
+    return model_resolve(&world->model, machine->state.last, machine->state.committed_index);
+}
+
+/* Whose messages, disk and time this is; NULL: no machine's. */
+static struct machine *world_paused(struct world *world, const struct wake *wake)
+{
+    uint32_t index = wake->index;
+    if (wake->kind == WAKE_PACKET) {
+        uint64_t link;
+        if (!net_arrives(world, wake->memory, &index, &link)) {
+            return NULL;
+        }
+    } else if (wake->kind != WAKE_LINK && wake->kind != WAKE_TICK && wake->kind != WAKE_FLUSH &&
+               wake->kind != WAKE_LOADED && wake->kind != WAKE_DISK &&
+               wake->kind != WAKE_REGISTRY) {
+        return NULL;
+    }
+    return index < world->machines_len && world->machines[index].node != NULL &&
+                   world->machines[index].paused_until_us > world->now_us
+               ? &world->machines[index]
+               : NULL;
 }
 
 static void world_set_up(struct world *world)
@@ -127,7 +183,7 @@ static void world_begin_read(struct world *world)
     check_durable_at_end(world);
     trace_line(world->trace, world->now_us, "-", "all is equal");
     world->phase = PHASE_READ;
-    world->read_last = model_last(&world->model);
+    world->read_last = world_primary(world)->state.last.index;
     world->scan_found = 0;
     world->scan_machine = 0;
     while (!world_is_replica(&world->machines[world->scan_machine])) {
@@ -143,6 +199,20 @@ static uint64_t world_settle_budget_ms(const struct world *world)
     return SETTLE_BUDGET_MS + (refuses ? REFUSED_BUDGET_MS : 0);
 }
 
+/* When the calm phase ends. The arbiter may have to wait for those that do not come back, the
+ * members until the primary is silent, and before that until a restarted arbiter presumes anybody
+ * dead; and a process that stands still goes on by itself. */
+static uint64_t world_calm_until_us(const struct world *world)
+{
+    uint64_t begin_us = world->now_us;
+    for (uint32_t i = 0; i < world->machines_len; i++) {
+        uint64_t paused_us = world->machines[i].paused_until_us;
+        begin_us = paused_us > begin_us ? paused_us : begin_us;
+    }
+    return begin_us +
+           1000ull * (CALM_MS + 4 * world->plan.replica_timeout_ms + world->plan.return_wait_ms);
+}
+
 /* index 1: the read phase should be over. */
 static void world_on_settle(struct world *world, const struct wake *wake)
 {
@@ -156,9 +226,17 @@ static void world_on_settle(struct world *world, const struct wake *wake)
         world->phase = PHASE_CALM;
         world->healed_us = world->now_us;
         faults_stop(world);
-        heap_push(&world->heap, world->now_us + CALM_MS * 1000ull, WAKE_SETTLE, 0, 0, NULL);
+        heap_push(&world->heap, world_calm_until_us(world), WAKE_SETTLE, 0, 0, NULL);
+        heap_push(&world->heap,
+                  world_calm_until_us(world) - 1000ull * world->plan.replica_timeout_ms -
+                      1000 * CALM_MS,
+                  WAKE_SETTLE, 0, 1, NULL);
         break;
     case PHASE_CALM:
+        if (wake->serial == 1) {
+            faults_end_moves(world);
+            break;
+        }
         trace_line(world->trace, world->now_us, "-", "the load stops");
         world->phase = PHASE_SETTLE;
         world->healed_us = world->now_us;
@@ -263,6 +341,27 @@ static void world_close(struct world *world)
     alloc_free(world->views);
 }
 
+static void world_tell_plan(struct world *world)
+{
+    const struct plan *plan = &world->plan;
+    char faults[256] = "";
+    size_t len = 0;
+    for (uint32_t fault = 0; fault < FAULTS_LEN; fault++) {
+        if ((plan->faults & (1u << fault)) != 0 && len < sizeof(faults)) {
+            len +=
+                (size_t)snprintf(faults + len, sizeof(faults) - len, " %s", plan_fault_name(fault));
+        }
+    }
+    trace_line(world->trace, 0, "-",
+               "%u replicas, %u spares, combined %d, ack %d, min_in_sync %u, timeouts %u %u %u %u, "
+               "log %" PRIu64 ", atomic %d, refuses %u%%",
+               plan->replicas, plan->spares, plan->combined, (int)plan->ack, plan->min_in_sync,
+               plan->operation_timeout_ms, plan->retransmit_ms, plan->replica_timeout_ms,
+               plan->return_wait_ms, plan->limits.log_bytes, plan->disk_atomic,
+               plan->refuse_percent);
+    trace_line(world->trace, 0, "-", "faults:%s", faults);
+}
+
 void world_run(uint64_t seed, struct trace *trace, struct world_result *ret_result)
 {
     int64_t live = alloc_live();
@@ -278,9 +377,19 @@ void world_run(uint64_t seed, struct trace *trace, struct world_result *ret_resu
     world->datagrams = world->plan.datagrams;
     world->delay_max_us = world->plan.delay_max_us;
     world_set_up(world);
+    world_tell_plan(world);
     struct wake wake;
     while (!world->failed && world->phase != PHASE_DONE && heap_pop(&world->heap, &wake)) {
         world->now_us = wake.at_us;
+        struct machine *paused = world_paused(world, &wake);
+        if (paused != NULL) {
+            if (wake.kind == WAKE_TICK && paused->tick_at_us == wake.at_us) {
+                paused->tick_at_us = paused->paused_until_us;
+            }
+            heap_push(&world->heap, paused->paused_until_us, wake.kind, wake.index, wake.serial,
+                      wake.memory);
+            continue;
+        }
         world_dispatch(world, &wake);
         alloc_free(wake.memory);
     }

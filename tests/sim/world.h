@@ -15,10 +15,11 @@
 #include "logic/event.h"
 #include "logic/node.h"
 
-#define MACHINES_MAX 9u /* an arbiter, five replicas, two spares, one that was wiped */
+#define MACHINES_MAX 9u /* an arbiter, five replicas, two spares, a copy */
 #define CLIENTS_MAX  4u
 #define ENDS_MAX     (MACHINES_MAX + CLIENTS_MAX) /* clients are numbered after the machines */
 #define OP_NONE      UINT32_MAX
+#define ODD_IDS      5u
 #define FAILURE_MAX  1024u
 
 /* --- disks (disk.h) --- */
@@ -50,7 +51,9 @@ struct disk {
     struct disk_entry *entries; /* by the key's number in the model */
     uint32_t entries_len;
     struct kv_position position;
+    bool lost; /* the content was, and nothing complete has come in its place yet */
     uint64_t cluster;
+    uint64_t starts; /* of processes with this data folder */
     uint8_t *registry;
     size_t registry_len;
     uint64_t registry_number; /* of the view in it */
@@ -59,6 +62,7 @@ struct disk {
     uint8_t *registry_next;
     size_t registry_next_len;
     uint64_t registry_next_number;
+    uint64_t registry_expected; /* the write is for nothing when another one is stored */
     uint8_t registry_outcome;
     /* troubles, set by faults */
     uint32_t slow_us;
@@ -73,14 +77,28 @@ struct disk {
 
 /* --- machines (machine.h) --- */
 
+enum machine_wiped {
+    WIPED_NOT = 0,
+    WIPED_STORE,  /* the content is lost */
+    WIPED_FOLDER, /* and the identity */
+};
+
 struct machine {
     uint32_t index;
-    char name[16];
+    char name[16]; /* in the trace */
+    char node_name[16];
+    uint32_t moves;      /* to other addresses, so far */
+    bool retires;        /* the data folder is in use by another */
     char uri[40];        /* of the scheme that every machine has a transport for */
     char second_uri[40]; /* of the second scheme; "" when it has no transport for that */
     bool arbiter, replica;
     bool second_is_first; /* of its addresses */
     bool wanted;          /* should run when the faults have stopped */
+    bool gone;            /* stays down for ever, where that may be */
+    uint8_t wiped;        /* enum machine_wiped: before the next start, where that may be */
+    bool copied;          /* its data folder is in use twice: one of the two is refused */
+    uint64_t incarnation;
+    uint64_t paused_until_us; /* until then the process stands still */
     uint64_t node_id;
     struct disk disk;
     struct node *node; /* NULL: the process is down */
@@ -90,12 +108,14 @@ struct machine {
     uint64_t tick_at_us; /* the earliest tick under way; UINT64_MAX: none */
     bool flush_due;
     bool loaded;
+    bool comparing; /* a session has begun, and its content is not known to be complete yet */
     bool leaving;
     uint64_t next_accepted;
     struct node_state state;    /* after the latest step */
     struct node_state previous; /* before it */
     /* checkers */
     uint64_t acked_index; /* of the newest acknowledgement of this process */
+    uint32_t shown;       /* the newest state that a read was answered from, see check_reads.c */
     uint64_t ticks_at_ms, ticks;
 };
 
@@ -129,12 +149,15 @@ struct operation {
     uint32_t value_len;
     uint64_t cursor;
     uint64_t min_index;
+    bool at_primary;
     uint64_t sent_us;
     uint32_t deliveries; /* how often a node received it */
-    uint32_t records;    /* how often it is in the log, abandoned ones included */
+    uint32_t records;    /* how often it was appended, dropped ones included */
+    uint32_t record;     /* the latest of these */
     uint32_t rejections;
-    bool open;    /* the client still waits */
-    bool counted; /* a part of the complete scan at the end */
+    uint32_t next_open; /* of the client's list of those that may be open; OP_NONE: the last one */
+    bool open;          /* the client still waits */
+    bool counted;       /* a part of the complete scan at the end */
 };
 
 /* A request that a node has received and must answer. */
@@ -146,6 +169,7 @@ struct pending {
     uint64_t link;
     uint64_t arrival;     /* order of arrival */
     uint64_t received_ms; /* the node's clock */
+    uint32_t settled;     /* what a linearizable read must show at least: see world.settled */
     bool twin; /* another one of the same id waits on the same link: which one is answered? */
     bool gone; /* its link is: nobody waits any more */
 };
@@ -153,14 +177,17 @@ struct pending {
 struct client {
     uint64_t id;
     uint32_t outstanding;
+    uint32_t first_open; /* the latest operation of a list, see there */
     uint64_t next_request;
+    uint64_t odd_us[ODD_IDS];     /* when these ids may be used again */
     uint32_t conns[MACHINES_MAX]; /* place + 1; 0: none yet */
 };
 
 /* An update that was acknowledged. */
 struct acked {
     uint32_t op;
-    struct kv_position position;
+    uint32_t record;
+    bool lost; /* with what the decision of somebody, or the mode, does not keep */
 };
 
 /* A record that some store has refused. */
@@ -172,7 +199,7 @@ struct refused_record {
 
 /* An update whose client was told that it is refused: nobody may ever see it. */
 struct void_record {
-    uint64_t index;
+    uint32_t record;
     uint32_t key;
     uint32_t op;
 };
@@ -181,8 +208,10 @@ struct void_record {
 struct view_note {
     uint64_t number;
     uint64_t primary;
+    uint64_t forced;
     uint32_t members_len;
     uint64_t nodes[MACHINES_MAX];
+    uint64_t incarnations[MACHINES_MAX];
     uint8_t states[MACHINES_MAX];
     uint64_t acknowledger; /* who has acknowledged updates in it; 0: nobody */
 };
@@ -220,6 +249,12 @@ struct world {
     bool datagrams;                      /* see the plan; no more when the faults have stopped */
     uint32_t delay_max_us;
     uint32_t loss_percent, double_percent, late_percent;
+    uint32_t settled;  /* the newest record that is acknowledged or was shown at a primary */
+    uint64_t ack_view; /* the highest view in which anybody has acknowledged, and who that was */
+    uint64_t ack_node;
+    uint64_t primary_view; /* in which the newest primary has begun */
+    bool loss_excused;     /* the next primary may lack what was committed */
+    bool force_due;        /* an operator is about to force a primary */
     uint64_t next_serial;
     uint32_t next_node;
     enum world_phase phase;
@@ -243,7 +278,8 @@ void world_fail(struct world *world, const char *promise, const char *format, ..
 /* A time in [low, high]. */
 uint64_t world_draw(struct world *world, uint64_t low, uint64_t high);
 
-/* The machine of a node; NULL when it was wiped or never was. */
+/* The machine of a node, of the process in the view where there are copies; NULL when it was wiped
+ * or never was. */
 struct machine *world_machine_of(struct world *world, uint64_t node_id);
 
 /* Runs, and takes part: an arbiter whose replica was asked to leave goes on without it. */
@@ -257,6 +293,15 @@ struct view_note *world_newest_view(struct world *world);
 
 /* The machine that is primary in it; NULL when none is. */
 struct machine *world_primary(struct world *world);
+
+/* Is its process a member of the newest view? */
+bool world_is_member(struct world *world, const struct machine *machine);
+
+/* Is the machine in sync in that view? */
+bool world_is_in_sync(const struct view_note *view, const struct machine *machine);
+
+/* The record that ends the state which the node calls committed. */
+uint32_t world_committed(struct world *world, const struct machine *machine);
 
 /* What a run of one seed came to. */
 struct world_result {

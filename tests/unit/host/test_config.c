@@ -151,10 +151,12 @@ static void defaults(void **state)
     assert_int_equal(config->replication.retransmit_ms, 100);
     assert_int_equal(config->replication.replica_timeout_ms, 500);
     assert_int_equal(config->replication.join_timeout_ms, 30000);
+    assert_int_equal(config->replication.return_wait_ms, 10000);
     assert_int_equal(config->limits.key_bytes, 65536);
     assert_int_equal(config->limits.value_bytes, 1048576);
     assert_int_equal(config->limits.inflight_ops, 65536);
     assert_int_equal(config->limits.inflight_bytes, 268435456);
+    assert_int_equal(config->limits.log_bytes, 16777216);
     assert_int_equal(config->limits_links, 1024);
     assert_int_equal(config->limits_queue_bytes, 16777216);
     assert_string_equal(config->log_level, "info");
@@ -180,9 +182,11 @@ static void everything_given(void **state)
              "  table = \"t\"; isolate = true; isolate_memory_mb = 256;\n"
              "  isolate_timeout_ms = 0; };\n"
              "replication = { ack = \"local\"; min_in_sync = 2; operation_timeout_ms = 2000;\n"
-             "  retransmit_ms = 50; replica_timeout_ms = 400; join_timeout_ms = 0; };\n"
+             "  retransmit_ms = 50; replica_timeout_ms = 400; join_timeout_ms = 0;\n"
+             "  return_wait_ms = 400; };\n"
              "limits = { key_bytes = 100; value_bytes = 200; inflight_ops = 10;\n"
-             "  inflight_bytes = 5000000000L; links = 5; queue_bytes = 1000000; };\n"
+             "  inflight_bytes = 5000000000L; links = 5; queue_bytes = 1000000;\n"
+             "  log_bytes = 2500000000L; };\n"
              "plugins = \"/p\"; log_level = \"debug\";\n");
     assert_true(config->node.is_arbiter && config->node.is_replica);
     assert_string_equal(config->node.data, "/d");
@@ -213,6 +217,8 @@ static void everything_given(void **state)
     assert_int_equal(config->replication.join_timeout_ms, 0);
     assert_int_equal(config->limits.key_bytes, 100);
     assert_int_equal(config->limits.inflight_bytes, 5000000000);
+    assert_int_equal(config->limits.log_bytes, 2500000000);
+    assert_int_equal(config->replication.return_wait_ms, 400);
     assert_int_equal(config->limits_links, 5);
     assert_int_equal(config->limits_queue_bytes, 1000000);
     assert_string_equal(config->plugin_folder, "/p");
@@ -401,7 +407,18 @@ static void not_together(void **state)
 {
     (void)state;
     refused(NODE "replication = { retransmit_ms = 500; };\n", 2,
-            "replica_timeout_ms (500) must be greater than replication.retransmit_ms (500)");
+            "replica_timeout_ms (500) must be at least 3 times replication.retransmit_ms (500)");
+    refused(NODE "replication = { retransmit_ms = 167; };\n", 2, "at least 3 times");
+    refused(NODE "replication = {\n return_wait_ms = 499; };\n", 3,
+            "return_wait_ms (499) must be at least replication.replica_timeout_ms (500)");
+    refused(NODE "limits = { inflight_bytes = 2000000;\n log_bytes = 1000001; };\n", 3,
+            "limits.log_bytes must be at most 1000000");
+    struct config *config = good(NODE "replication = { replica_timeout_ms = 20000; };\n"
+                                      "limits = { inflight_bytes = 2000000; };\n");
+    assert_int_equal(config->replication.return_wait_ms, 20000); /* defaults follow */
+    assert_int_equal(config->limits.log_bytes, 1000000);
+    config_release(config);
+    config_release(good(NODE "replication = { retransmit_ms = 166; };\n"));
     refused(NODE "limits = {\n queue_bytes = 65536; };\n", 3,
             "limits.queue_bytes must be at least");
     refused(NODE "limits = {\n inflight_bytes = 65536; };\n", 3,

@@ -8,7 +8,9 @@ int bench_setup(void **state)
 {
     struct bench *bench = calloc(1, sizeof(*bench));
     fixture_init(&bench->fixture, true, false);
+    bench->fixture.config.return_wait_ms = BENCH_RETURN_MS;
     assert_int_equal(arbiter_create(&bench->fixture.context, &bench->arbiter), KV_OK);
+    arbiter_start(bench->arbiter);
     *state = bench;
     return 0;
 }
@@ -34,6 +36,8 @@ struct message bench_join_of(const char *name, uint64_t node, uint64_t incarnati
     struct message join = fixture_message(MESSAGE_JOIN, 0, node);
     join.cluster = 0;
     join.body.join.incarnation = incarnation;
+    join.body.join.starts = 1;
+    join.body.join.ack = ACK_DURABLE;
     join.body.join.name = fixture_text(name);
     join.body.join.uris_len = 1;
     join.body.join.uris[0] = fixture_text("test://somewhere");
@@ -103,4 +107,40 @@ void bench_heartbeat(struct bench *bench, uint64_t node, uint64_t view, uint64_t
     struct message beat = fixture_message(MESSAGE_HEARTBEAT, view, node);
     beat.body.heartbeat.incarnation = incarnation;
     bench_deliver(bench, node, &beat);
+}
+
+void bench_beat(struct bench *bench, uint64_t node, uint64_t index, bool asks)
+{
+    struct message beat = fixture_message(MESSAGE_HEARTBEAT, bench->arbiter->view.number, node);
+    beat.body.heartbeat.incarnation = bench_member(bench, node)->incarnation;
+    beat.body.heartbeat.last.view = 1;
+    beat.body.heartbeat.last.index = index;
+    beat.body.heartbeat.asks = asks ? 1 : 0;
+    bench_deliver(bench, node, &beat);
+}
+
+void bench_return(struct bench *bench, const char *name, uint64_t node, uint64_t index)
+{
+    struct message join = bench_join_of(name, node, BENCH_NEXT_PROCESS);
+    join.cluster = FIXTURE_CLUSTER;
+    join.body.join.starts = 2;
+    join.body.join.durable.view = index == 0 ? 0 : 1;
+    join.body.join.durable.index = index;
+    bench_deliver(bench, node, &join);
+}
+
+void bench_grow_old(struct bench *bench)
+{
+    fixture_advance(&bench->fixture, 10 * FIXTURE_REPLICA_MS);
+}
+
+void bench_make_two_in_sync(struct bench *bench)
+{
+    bench_make_three(bench);
+    bench_report(bench, MESSAGE_CAUGHT_UP, 1, 4, 3);
+    bench_written(bench);
+    bench_grow_old(bench);
+    for (uint64_t node = 1; node <= 3; node++) {
+        bench_beat(bench, node, 10, false);
+    }
 }

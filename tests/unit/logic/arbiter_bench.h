@@ -8,6 +8,9 @@
 
 #include "logic/arbiter.h"
 
+#define BENCH_RETURN_MS    2000u
+#define BENCH_NEXT_PROCESS (7ull << INCARNATION_JOIN_BITS)
+
 struct bench {
     struct fixture fixture;
     struct arbiter *arbiter;
@@ -45,5 +48,17 @@ void bench_make_three(struct bench *bench);
 /* It must be there. */
 const struct member *bench_member(const struct bench *bench, uint64_t node);
 void bench_heartbeat(struct bench *bench, uint64_t node, uint64_t view, uint64_t incarnation);
+
+/* A heartbeat of the newest view at that index. */
+void bench_beat(struct bench *bench, uint64_t node, uint64_t index, bool asks);
+
+/* The Join of the next process with that data folder; its store is at that index; 0: empty. */
+void bench_return(struct bench *bench, const char *name, uint64_t node, uint64_t index);
+
+/* So late that nobody counts as there only because something has just begun. */
+void bench_grow_old(struct bench *bench);
+
+/* Node 1 is primary, 2 and 3 in sync: view 5. All were heard a moment ago, long after the start. */
+void bench_make_two_in_sync(struct bench *bench);
 
 #endif

@@ -2,6 +2,9 @@
 
 #include "base/alloc.h"
 #include "base/check.h"
+#include "base/buffer.h"
+#include "base/hash.h"
+#include "logic/record.h"
 
 #include <kvnode/status.h>
 #include <string.h>
@@ -18,6 +21,7 @@ void fixture_init(struct fixture *fixture, bool is_arbiter, bool is_replica)
         .is_replica = is_replica,
         .node = FIXTURE_NODE,
         .incarnation = FIXTURE_INCARNATION,
+        .starts = 1,
         .name = "n11",
         .arbiter_uri = ARBITER_URI,
         .uris = {"test://n11"},
@@ -27,8 +31,10 @@ void fixture_init(struct fixture *fixture, bool is_arbiter, bool is_replica)
         .operation_timeout_ms = FIXTURE_OPERATION_MS,
         .retransmit_ms = FIXTURE_RETRANSMIT_MS,
         .replica_timeout_ms = FIXTURE_REPLICA_MS,
-        .limits = {FIXTURE_KEY_BYTES_MAX, FIXTURE_VALUE_BYTES_MAX, FIXTURE_INFLIGHT_OPS_MAX,
-                   FIXTURE_INFLIGHT_BYTES_MAX},
+        .limits = {.key_bytes = FIXTURE_KEY_BYTES_MAX,
+                   .value_bytes = FIXTURE_VALUE_BYTES_MAX,
+                   .inflight_ops = FIXTURE_INFLIGHT_OPS_MAX,
+                   .inflight_bytes = FIXTURE_INFLIGHT_BYTES_MAX},
         .persist_plugin = "persist-test",
         .new_cluster = FIXTURE_CLUSTER,
     };
@@ -182,6 +188,7 @@ void fixture_view(struct view *view, uint64_t number, uint64_t primary)
     view->number = number;
     view->cluster = FIXTURE_CLUSTER;
     view->primary = primary;
+    view->ack = primary == 0 ? 0 : ACK_DURABLE;
 }
 
 struct member *fixture_add_member(struct view *view, uint64_t node, uint64_t joined,
@@ -191,6 +198,7 @@ struct member *fixture_add_member(struct view *view, uint64_t node, uint64_t joi
     struct member *member = &view->members[view->members_len++];
     memset(member, 0, sizeof(*member));
     member->node = node;
+    member->starts = 1;
     member->incarnation = FIXTURE_INCARNATION;
     member->joined = joined;
     member->state = (uint8_t)state;
@@ -306,10 +314,108 @@ void fixture_become_secondary(struct fixture *fixture, enum member_state state)
     struct view view;
     fixture_start(fixture);
     fixture_load(fixture, (struct kv_position){0, 0});
-    fixture_view(&view, 2, 22);
-    fixture_add_member(&view, 22, 1, MEMBER_IN_SYNC);
+    fixture_view(&view, 2, FIXTURE_PRIMARY);
+    fixture_add_member(&view, FIXTURE_PRIMARY, 1, MEMBER_IN_SYNC);
     fixture_add_member(&view, FIXTURE_NODE, 2, state);
     fixture_tell_view(fixture, MESSAGE_JOINED_SECONDARY, &view);
+}
+
+void fixture_load_record(struct fixture *fixture, const struct kv_record *record)
+{
+    uint8_t bytes[512];
+    struct event event = {.kind = EVENT_LOADED_RECORDS};
+    assert_true(record_size(record) <= sizeof(bytes));
+    record_encode(record, bytes);
+    event.as.loaded_records.bytes = bytes;
+    event.as.loaded_records.len = record_size(record);
+    fixture_step(fixture, &event);
+}
+
+struct message fixture_snapshot(const struct fixture *fixture, uint64_t view, uint8_t kind,
+                                uint64_t seq)
+{
+    struct message message = fixture_message(MESSAGE_SNAPSHOT, view, FIXTURE_PRIMARY);
+    message.body.snapshot.session = view;
+    message.body.snapshot.kind = kind;
+    message.body.snapshot.seq = seq;
+    message.body.snapshot.sent_ms = fixture->now_ms;
+    return message;
+}
+
+void fixture_begin(struct fixture *fixture, uint64_t view, uint8_t tail, struct kv_position as_of)
+{
+    struct message begin = fixture_snapshot(fixture, view, SNAPSHOT_BEGIN, 0);
+    begin.body.snapshot.tail = tail;
+    begin.body.snapshot.as_of = as_of;
+    begin.body.snapshot.base = tail == TAIL_NONE ? UINT64_MAX : 0;
+    begin.body.snapshot.last = as_of.index;
+    begin.body.snapshot.committed = as_of.index;
+    fixture_deliver(fixture, FIXTURE_PRIMARY_LINK, &begin);
+}
+
+/* The answer to one Fetch of content. */
+static void fixture_answer(struct fixture *fixture, const struct message *fetch,
+                           struct kv_position as_of, const struct kv_record *pairs,
+                           uint32_t pairs_len)
+{
+    struct buffer records;
+    struct message fetched = fixture_message(MESSAGE_FETCHED, fetch->view, FIXTURE_PRIMARY);
+    assert_int_equal(fetch->body.fetch.parts, 0); /* so few pairs are not compared */
+    fetched.body.fetched.request = fetch->body.fetch.request;
+    fetched.body.fetched.as_of = as_of;
+    fetched.body.fetched.low = fetch->body.fetch.low;
+    fetched.body.fetched.high = fetch->body.fetch.high;
+    buffer_init(&records);
+    for (uint32_t i = 0; i < pairs_len; i++) {
+        uint64_t hash = hash_bytes(pairs[i].key, pairs[i].key_len);
+        if (hash >= fetch->body.fetch.low && hash <= fetch->body.fetch.high) {
+            record_encode(&pairs[i], buffer_room(&records, record_size(&pairs[i])));
+            fetched.body.fetched.count++;
+        }
+    }
+    fetched.body.fetched.records.at = records.bytes;
+    fetched.body.fetched.records.len = records.len;
+    fixture_deliver(fixture, FIXTURE_PRIMARY_LINK, &fetched);
+    buffer_close(&records);
+}
+
+/* The batch handed over in the last step, if it is a position alone, is stored. */
+static void fixture_store_position(struct fixture *fixture)
+{
+    struct event event = {.kind = EVENT_PERSISTED};
+    if (fixture_effects_len(fixture, EFFECT_PERSIST) == 0 ||
+        fixture_effect(fixture, EFFECT_PERSIST, 0)->as.persist.slices_len > 0) {
+        return;
+    }
+    event.as.persist.batch = fixture_effect(fixture, EFFECT_PERSIST, 0)->as.persist.batch;
+    fixture_step(fixture, &event);
+}
+
+uint32_t fixture_fetched(struct fixture *fixture, struct kv_position as_of,
+                         const struct kv_record *pairs, uint32_t pairs_len)
+{
+    struct message fetches[FETCHES_MAX];
+    fixture_happens(fixture, EVENT_FLUSH, 0);
+    uint32_t len = fixture_sent_len(fixture, MESSAGE_FETCH);
+    assert_true(len <= FETCHES_MAX);
+    for (uint32_t i = 0; i < len; i++) {
+        fetches[i] = fixture_sent(fixture, MESSAGE_FETCH, i, NULL);
+    }
+    fixture_store_position(fixture);
+    for (uint32_t i = 0; i < len; i++) {
+        fixture_answer(fixture, &fetches[i], as_of, pairs, pairs_len);
+    }
+    return len;
+}
+
+void fixture_become_complete(struct fixture *fixture)
+{
+    struct kv_position as_of = {1, 10};
+    fixture_become_secondary(fixture, MEMBER_IN_SYNC);
+    fixture_begin(fixture, 2, TAIL_NONE, as_of);
+    assert_true(fixture_fetched(fixture, as_of, NULL, 0) > 0);
+    while (fixture_store_all(fixture) > 0) {
+    }
 }
 
 uint32_t fixture_store_all(struct fixture *fixture)

@@ -28,6 +28,8 @@
 #define FIXTURE_INFLIGHT_OPS_MAX   8u
 #define FIXTURE_INFLIGHT_BYTES_MAX (64u * 1024u)
 #define FIXTURE_CLIENT_LINK        5u
+#define FIXTURE_PRIMARY            22u /* the primary of a node that is a secondary ... */
+#define FIXTURE_PRIMARY_LINK       33u /* ... and its link */
 
 struct fixture {
     struct node_config config;
@@ -112,9 +114,30 @@ uint64_t fixture_arbiter_link(const struct fixture *fixture);
 /* Tells the node a view as the arbiter would: as the answer to its Join when `joined`. */
 void fixture_tell_view(struct fixture *fixture, uint8_t type, const struct view *view);
 
-/* From nothing to primary of view 1, alone; or to a member of view 2 whose primary is node 22. */
+/* From nothing to primary of view 1, alone; or to a member of view 2 whose primary is
+ * FIXTURE_PRIMARY. */
 void fixture_become_primary(struct fixture *fixture);
 void fixture_become_secondary(struct fixture *fixture, enum member_state state);
+
+/* Records that the store gives back before fixture_load(). */
+void fixture_load_record(struct fixture *fixture, const struct kv_record *record);
+
+/* A Snapshot of the primary of that view, in which the node's session began. */
+struct message fixture_snapshot(const struct fixture *fixture, uint64_t view, uint8_t kind,
+                                uint64_t seq);
+
+/* The primary begins the session there: with tail TAIL_NONE the node has to fetch its content. */
+void fixture_begin(struct fixture *fixture, uint64_t view, uint8_t tail, struct kv_position as_of);
+
+/* Ends the turn and answers whatever the node then asks of the source: these pairs are all there is
+ * (in ascending order of their hash), as of that position. A batch that is a position alone is
+ * stored on the way. Returns how many answers that took. */
+uint32_t fixture_fetched(struct fixture *fixture, struct kv_position as_of,
+                         const struct kv_record *pairs, uint32_t pairs_len);
+
+/* fixture_become_secondary(), in sync, and its empty content is complete as of (1, 10), in its
+ * store too: the next number in its session is 1. */
+void fixture_become_complete(struct fixture *fixture);
 
 /* Ends the turn and reports each batch of the persistence as stored until none is in flight.
  * Returns how many there were. The effects are those of the last step. */

@@ -84,30 +84,31 @@ static void a_new_incarnation_begins_anew_as_candidate(void **state)
 {
     struct bench *bench = *state;
     bench_make_three(bench);
-    bench_joined(bench, "n2", 2, 101);
+    bench_joined(bench, "n3", 3, 101);
     assert_int_equal(bench->arbiter->view.number, 5);
-    assert_int_equal(bench_member(bench, 2)->state, MEMBER_CANDIDATE);
-    assert_int_equal(bench_member(bench, 2)->joined, 5);
-    assert_int_equal(bench_member(bench, 2)->incarnation, 101);
-    assert_int_equal(bench_member(bench, 3)->joined, 4); /* the others go on */
+    assert_int_equal(bench_member(bench, 3)->state, MEMBER_CANDIDATE);
+    assert_int_equal(bench_member(bench, 3)->joined, 5);
+    assert_int_equal(bench_member(bench, 3)->incarnation, 101);
     assert_int_equal(bench->arbiter->view.members_len, 3);
 }
 
-static void a_primary_that_comes_again_makes_all_others_candidates(void **state)
+/* The primary's lease may rest on it: it lets go of it first. */
+static void a_member_in_sync_comes_anew_with_the_primarys_word(void **state)
 {
     struct bench *bench = *state;
+    uint64_t link;
     bench_make_three(bench);
-    bench_joined(bench, "n1", 1, 101);
-    assert_int_equal(bench->arbiter->view.number, 5);
-    assert_int_equal(bench->arbiter->view.primary, 1);
-    assert_int_equal(bench_member(bench, 1)->state, MEMBER_IN_SYNC);
-    for (uint64_t node = 2; node <= 3; node++) {
-        assert_int_equal(bench_member(bench, node)->state, MEMBER_CANDIDATE);
-        assert_int_equal(bench_member(bench, node)->joined, 5);
-        assert_int_equal(bench_member(bench, node)->incarnation, 100);
-    }
-    assert_int_equal(fixture_sent_len(&bench->fixture, MESSAGE_JOINED_PRIMARY), 1);
-    assert_int_equal(fixture_sent_len(&bench->fixture, MESSAGE_JOINED_SECONDARY), 2);
+    bench_join(bench, "n2", 2, 101);
+    assert_join_rejected(bench, REJECT_NOT_READY, true);
+    struct message order = fixture_sent(&bench->fixture, MESSAGE_SUSPECT, 0, &link);
+    assert_int_equal(link, 1);
+    assert_int_equal(order.body.member.node, 2);
+    assert_int_equal(order.body.member.joined, bench_member(bench, 2)->joined);
+    bench_report(bench, MESSAGE_SUSPECT, 1, 4, 2);
+    bench_written(bench);
+    assert_null(view_find(&bench->arbiter->view, 2));
+    bench_joined(bench, "n2", 2, 101);
+    assert_int_equal(bench_member(bench, 2)->state, MEMBER_CANDIDATE);
 }
 
 static void a_join_may_change_name_and_addresses(void **state)
@@ -138,29 +139,28 @@ static void the_name_of_a_member_that_is_alive_is_taken(void **state)
     assert_join_rejected(bench, REJECT_NAME_IN_USE, true);
 }
 
-static void the_name_of_a_silent_member_is_given_to_the_newcomer(void **state)
+static void the_name_of_a_silent_candidate_is_given_to_the_newcomer(void **state)
 {
     struct bench *bench = *state;
     bench_make_three(bench);
     fixture_advance(&bench->fixture, ALIVE_MS);
-    bench_join(bench, "n2", 9, 100);
+    bench_join(bench, "n3", 9, 100);
     assert_int_equal(fixture_sent_len(&bench->fixture, MESSAGE_JOIN_REJECTED), 0);
     bench_written(bench); /* first the old one goes ... */
-    assert_null(view_find(&bench->arbiter->view, 2));
-    assert_null(view_find(&bench->arbiter->view, 9));
-    bench_joined(bench, "n2", 9, 100); /* ... and the newcomer, who asks again, comes in */
+    assert_null(view_find(&bench->arbiter->view, 3));
+    bench_beat(bench, 1, 1, false);
+    bench_joined(bench, "n3", 9, 100); /* ... and the newcomer, who asks again, comes in */
     assert_int_equal(bench_member(bench, 9)->state, MEMBER_CANDIDATE);
 }
 
-static void a_member_whose_link_is_down_is_silent(void **state)
+static void the_name_of_a_member_in_sync_is_given_with_the_primarys_word(void **state)
 {
     struct bench *bench = *state;
     bench_make_three(bench);
-    arbiter_on_link_down(bench->arbiter, 2);
+    arbiter_on_link_down(bench->arbiter, 2); /* its link is down: it is silent */
     bench_join(bench, "n2", 9, 100);
-    assert_int_equal(bench_writes(bench), 1);
-    bench_written(bench);
-    assert_null(view_find(&bench->arbiter->view, 2));
+    assert_join_rejected(bench, REJECT_NOT_READY, true);
+    assert_int_equal(fixture_sent_len(&bench->fixture, MESSAGE_SUSPECT), 1);
 }
 
 /* Killed and started again, on a transport that does not notice the end of the old link: it is let
@@ -169,20 +169,21 @@ static void a_restart_waits_for_silence_at_most(void **state)
 {
     struct bench *bench = *state;
     bench_make_three(bench);
-    struct message join = bench_join_of("n2", 2, 77);
+    struct message join = bench_join_of("n3", 3, BENCH_NEXT_PROCESS);
+    join.body.join.starts = 2;
     fixture_advance(&bench->fixture, FIXTURE_REPLICA_MS - 1);
-    bench_deliver(bench, 52, &join); /* a new link; its old one, 2, is not known to be down */
+    bench_deliver(bench, 53, &join); /* a new link; its old one, 3, is not known to be down */
     assert_join_rejected(bench, REJECT_NAME_IN_USE, true);
     fixture_advance(&bench->fixture, 1);
-    bench_deliver(bench, 52, &join);
+    bench_deliver(bench, 53, &join);
     bench_written(bench);
-    assert_int_equal(bench_member(bench, 2)->incarnation, 77);
-    arbiter_on_link_down(bench->arbiter, 2);
-    bench_report(bench, MESSAGE_CAUGHT_UP, 1, 5, 2);
+    assert_int_equal(bench_member(bench, 3)->incarnation, BENCH_NEXT_PROCESS);
+    arbiter_on_link_down(bench->arbiter, 3);
+    bench_report(bench, MESSAGE_CAUGHT_UP, 1, 5, 3);
     bench_written(bench);
     uint64_t link;
-    fixture_sent(&bench->fixture, MESSAGE_REPLICAS, 1, &link);
-    assert_int_equal(link, 52); /* it is told at its new one */
+    fixture_sent(&bench->fixture, MESSAGE_REPLICAS, 2, &link);
+    assert_int_equal(link, 53); /* it is told at its new one */
 }
 
 /* A Join that was on its way for long, from a process that has come as a later incarnation since.
@@ -191,22 +192,30 @@ static void a_late_join_does_not_put_its_own_process_out(void **state)
 {
     struct bench *bench = *state;
     bench_make_three(bench);
-    bench_joined(bench, "n2", 2, 101);
-    bench_join(bench, "n2", 2, 100);
+    bench_joined(bench, "n3", 3, 101);
+    bench_join(bench, "n3", 3, 100);
     assert_int_equal(bench->fixture.effects.len, 0);
-    assert_int_equal(bench_member(bench, 2)->incarnation, 101);
+    assert_int_equal(bench_member(bench, 3)->incarnation, 101);
     assert_int_equal(bench->fixture.context.counters[COUNTER_messages_unexpected], 1);
-    /* Of another process the number says nothing: each one draws its first at random. The first
-     * Join finds the arbiter busy, and is remembered for the way to its sender only. */
-    arbiter_on_link_down(bench->arbiter, 2);
-    struct message join = bench_join_of("n2", 2, 7);
-    bench_report(bench, MESSAGE_CAUGHT_UP, 1, 5, 3);
-    arbiter_on_message(bench->arbiter, 52, &join);
-    assert_int_equal(bench_writes(bench), 1);
+}
+
+/* The folder counts its starts: a copy of it is behind, or has the same count in another process.
+ */
+static void a_copy_of_a_data_folder_is_refused(void **state)
+{
+    struct bench *bench = *state;
+    bench_make_three(bench);
+    struct message join = bench_join_of("n3", 3, BENCH_NEXT_PROCESS);
+    bench_deliver(bench, 53, &join);
+    assert_join_rejected(bench, REJECT_COPY, false);
+    join.body.join.starts = 0;
+    bench_deliver(bench, 53, &join);
+    assert_join_rejected(bench, REJECT_COPY, false);
+    arbiter_on_link_down(bench->arbiter, 3);
+    join.body.join.starts = 2;
+    bench_deliver(bench, 53, &join);
     bench_written(bench);
-    bench_deliver(bench, 52, &join);
-    bench_written(bench);
-    assert_int_equal(bench_member(bench, 2)->incarnation, 7);
+    assert_int_equal(bench_member(bench, 3)->starts, 2);
 }
 
 static void another_cluster_is_refused_for_good(void **state)
@@ -450,7 +459,7 @@ static void strangers_do_not_push_members_out(void **state)
         bench_heartbeat(bench, 3, 4, 100);
         bench_heartbeat(bench, node, 0, 1);
     }
-    assert_int_equal(bench->arbiter->peers_len, ARBITER_PEERS_MAX);
+    assert_int_equal(bench->arbiter->peers.len, ARBITER_PEERS_MAX);
     bench_join(bench, "n2", 9, 100);
     assert_join_rejected(bench, REJECT_NAME_IN_USE, true); /* it is alive */
 }
@@ -461,18 +470,19 @@ static void a_late_heartbeat_does_not_lead_astray(void **state)
 {
     struct bench *bench = *state;
     bench_make_three(bench);
-    arbiter_on_link_down(bench->arbiter, 2);
-    struct message join = bench_join_of("n2", 2, 77);
-    bench_deliver(bench, 52, &join);
+    arbiter_on_link_down(bench->arbiter, 3);
+    struct message join = bench_join_of("n3", 3, BENCH_NEXT_PROCESS);
+    join.body.join.starts = 2;
+    bench_deliver(bench, 53, &join);
     bench_written(bench);
-    bench_heartbeat(bench, 2, 4, 100); /* on link 2; it is told that it is over */
+    bench_heartbeat(bench, 3, 4, 100); /* on link 3; it is told that it is over */
     uint64_t link;
     fixture_sent(&bench->fixture, MESSAGE_JOINED_SECONDARY, 0, &link);
-    assert_int_equal(link, 2);
-    bench_report(bench, MESSAGE_CAUGHT_UP, 1, 5, 2);
+    assert_int_equal(link, 3);
+    bench_report(bench, MESSAGE_CAUGHT_UP, 1, 5, 3);
     bench_written(bench);
-    fixture_sent(&bench->fixture, MESSAGE_REPLICAS, 1, &link);
-    assert_int_equal(link, 52);
+    fixture_sent(&bench->fixture, MESSAGE_REPLICAS, 2, &link);
+    assert_int_equal(link, 53);
 }
 
 static void another_cluster_is_ignored_and_counted(void **state)
@@ -516,12 +526,13 @@ int main(void)
         TEST(the_second_is_a_candidate),
         TEST(the_same_incarnation_gets_the_same_answer),
         TEST(a_new_incarnation_begins_anew_as_candidate),
-        TEST(a_primary_that_comes_again_makes_all_others_candidates),
+        TEST(a_member_in_sync_comes_anew_with_the_primarys_word),
         TEST(a_join_may_change_name_and_addresses),
         TEST(the_name_of_the_primary_is_never_given_away),
         TEST(the_name_of_a_member_that_is_alive_is_taken),
-        TEST(the_name_of_a_silent_member_is_given_to_the_newcomer),
-        TEST(a_member_whose_link_is_down_is_silent),
+        TEST(the_name_of_a_silent_candidate_is_given_to_the_newcomer),
+        TEST(the_name_of_a_member_in_sync_is_given_with_the_primarys_word),
+        TEST(a_copy_of_a_data_folder_is_refused),
         TEST(a_restart_waits_for_silence_at_most),
         TEST(a_late_join_does_not_put_its_own_process_out),
         TEST(another_cluster_is_refused_for_good),

@@ -8,6 +8,7 @@ static void leave(struct bench *bench, uint64_t link, uint64_t sender, uint64_t 
 {
     struct message message = fixture_message(MESSAGE_LEAVE, 4, sender);
     message.body.leave.request = request;
+    message.body.leave.incarnation = request == 0 ? 100 : 0;
     message.body.leave.name = fixture_text(name);
     bench_deliver(bench, link, &message);
 }
@@ -17,7 +18,8 @@ static void a_member_leaves_by_itself(void **state)
     struct bench *bench = *state;
     bench_make_three(bench);
     leave(bench, 2, 2, 0, "n2");
-    assert_int_equal(bench_sends(bench), 0);
+    assert_int_equal(fixture_sent_len(&bench->fixture, MESSAGE_SUSPECT), 1); /* to the primary */
+    bench_report(bench, MESSAGE_SUSPECT, 1, 4, 2);
     bench_written(bench);
     assert_null(view_find(&bench->arbiter->view, 2));
     /* The answer to it is the view without it; once more gives that view again. */
@@ -26,13 +28,45 @@ static void a_member_leaves_by_itself(void **state)
     assert_int_equal(fixture_sent_len(&bench->fixture, MESSAGE_REPLICAS), 1);
 }
 
-static void the_primary_does_not_leave_by_itself(void **state)
+/* It hands over first, and leaves as a secondary. */
+static void the_primary_hands_over_before_it_leaves(void **state)
+{
+    struct bench *bench = *state;
+    uint64_t link;
+    bench_make_three(bench);
+    bench_heartbeat(bench, 2, 4, 100);
+    leave(bench, 1, 1, 0, "n1");
+    struct message order = fixture_sent(&bench->fixture, MESSAGE_HANDOVER, 0, &link);
+    assert_int_equal(link, 1);
+    assert_int_equal(order.body.member.node, 2);
+    bench_report(bench, MESSAGE_HANDOVER, 1, 4, 2);
+    bench_written(bench);
+    assert_int_equal(bench->arbiter->view.primary, 2);
+    assert_int_equal(bench_member(bench, 1)->state, MEMBER_IN_SYNC);
+    for (uint64_t node = 1; node <= 3; node++) {
+        assert_int_equal(bench_member(bench, node)->joined, 5);
+    }
+}
+
+static void the_primary_alone_stays_what_it_is(void **state)
+{
+    struct bench *bench = *state;
+    bench_joined(bench, "n1", 1, 100);
+    leave(bench, 1, 1, 0, "n1");
+    assert_int_equal(bench_writes(bench), 0);
+    assert_int_equal(fixture_sent_len(&bench->fixture, MESSAGE_JOINED_PRIMARY), 1);
+}
+
+static void a_leave_of_another_incarnation_is_ignored(void **state)
 {
     struct bench *bench = *state;
     bench_make_three(bench);
-    leave(bench, 1, 1, 0, "n1");
-    assert_int_equal(bench_writes(bench), 0);
-    assert_int_equal(bench_sends(bench), 1);
+    struct message message = fixture_message(MESSAGE_LEAVE, 4, 3);
+    message.body.leave.name = fixture_text("n3");
+    message.body.leave.incarnation = 99;
+    bench_deliver(bench, 3, &message);
+    assert_int_equal(bench->fixture.effects.len, 0);
+    assert_int_equal(bench->fixture.context.counters[COUNTER_messages_unexpected], 1);
 }
 
 /* With another's name and no request id it is no order. */
@@ -62,6 +96,7 @@ static void a_member_that_is_there_is_told_to_leave(void **state)
     arbiter_tick(bench->arbiter); /* and again, should the order be lost */
     assert_int_equal(fixture_sent_len(&bench->fixture, MESSAGE_LEAVE), 1);
     leave(bench, 2, 2, 0, "n2");
+    bench_report(bench, MESSAGE_SUSPECT, 1, 4, 2);
     bench_written(bench);
     struct message answer = fixture_sent(&bench->fixture, MESSAGE_OPERATION_ACK, 0, &link);
     assert_int_equal(link, 50);
@@ -73,11 +108,11 @@ static void a_member_that_is_absent_is_taken_out(void **state)
 {
     struct bench *bench = *state;
     bench_make_three(bench);
-    arbiter_on_link_down(bench->arbiter, 2);
-    leave(bench, 50, 900, 7, "n2");
+    arbiter_on_link_down(bench->arbiter, 3);
+    leave(bench, 50, 900, 7, "n3");
     assert_int_equal(bench_sends(bench), 0);
     bench_written(bench);
-    assert_null(view_find(&bench->arbiter->view, 2));
+    assert_null(view_find(&bench->arbiter->view, 3));
     assert_int_equal(fixture_sent_len(&bench->fixture, MESSAGE_OPERATION_ACK), 1);
 }
 
@@ -85,11 +120,11 @@ static void leaving_waits_for_the_change_going_on(void **state)
 {
     struct bench *bench = *state;
     bench_make_three(bench);
-    arbiter_on_link_down(bench->arbiter, 2);
-    bench_report(bench, MESSAGE_CAUGHT_UP, 1, 4, 3); /* being written */
+    arbiter_on_link_down(bench->arbiter, 3);
+    bench_report(bench, MESSAGE_SUSPECT, 1, 4, 2); /* being written */
     struct message message = fixture_message(MESSAGE_LEAVE, 4, 900);
     message.body.leave.request = 7;
-    message.body.leave.name = fixture_text("n2");
+    message.body.leave.name = fixture_text("n3");
     arbiter_on_message(bench->arbiter, 50, &message);
     assert_int_equal(bench_writes(bench), 1);
     bench_written(bench);
@@ -97,7 +132,7 @@ static void leaving_waits_for_the_change_going_on(void **state)
     fixture_advance(&bench->fixture, FIXTURE_RETRANSMIT_MS);
     arbiter_tick(bench->arbiter);
     bench_written(bench);
-    assert_null(view_find(&bench->arbiter->view, 2));
+    assert_null(view_find(&bench->arbiter->view, 3));
     assert_int_equal(fixture_sent_len(&bench->fixture, MESSAGE_OPERATION_ACK), 1);
 }
 
@@ -112,7 +147,7 @@ static void assert_leave_rejected(struct bench *bench, uint8_t reason)
 static void leave_of_the_primary_or_of_nobody_is_rejected(void **state)
 {
     struct bench *bench = *state;
-    bench_make_three(bench);
+    bench_joined(bench, "n1", 1, 100);
     leave(bench, 50, 900, 7, "n1");
     assert_leave_rejected(bench, REJECT_IS_PRIMARY);
     leave(bench, 50, 900, 7, "nobody");
@@ -133,6 +168,7 @@ static void leave_requests_are_limited(void **state)
     leave(bench, 50, 900, 7, "n3");
     assert_int_equal(fixture_sent_len(&bench->fixture, MESSAGE_OPERATION_REJECTED), 0);
     leave(bench, 2, 2, 0, "n2");
+    bench_report(bench, MESSAGE_SUSPECT, 1, 4, 2);
     bench_written(bench);
     assert_int_equal(fixture_sent_len(&bench->fixture, MESSAGE_OPERATION_ACK),
                      LEAVE_REQUESTS_MAX - 1);
@@ -165,7 +201,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(a_member_leaves_by_itself),
-        TEST(the_primary_does_not_leave_by_itself),
+        TEST(the_primary_hands_over_before_it_leaves),
+        TEST(the_primary_alone_stays_what_it_is),
+        TEST(a_leave_of_another_incarnation_is_ignored),
         TEST(nobody_leaves_for_another),
         TEST(a_member_that_is_there_is_told_to_leave),
         TEST(a_member_that_is_absent_is_taken_out),

@@ -219,13 +219,13 @@ static void trimming_frees_a_chunk_with_its_last_record(void **state)
     (void)state;
     struct log *log = create_filled(12, CHUNK_BYTES / 4); /* three chunks */
     int64_t full = alloc_live();
-    log_trim(log, 3);
+    log_trim(log, 3, 0);
     assert_int_equal(alloc_live(), full);
     assert_int_equal(log_first_index(log), 4);
     assert_int_equal(log_bytes(log), 9 * (CHUNK_BYTES / 4));
-    log_trim(log, 4);
+    log_trim(log, 4, 0);
     assert_int_equal(alloc_live(), full - 1);
-    log_trim(log, 11);
+    log_trim(log, 11, 0);
     assert_int_equal(alloc_live(), full - 2);
     assert_int_equal(log_len(log), 1);
     assert_int_equal(log_get(log, 12).position.index, 12);
@@ -237,7 +237,7 @@ static void trimming_all_keeps_one_chunk_and_goes_on(void **state)
     (void)state;
     struct log *log = create_filled(12, CHUNK_BYTES / 4);
     int64_t full = alloc_live();
-    log_trim(log, UINT64_MAX); /* what is not there is ignored */
+    log_trim(log, UINT64_MAX, 0); /* what is not there is ignored */
     assert_int_equal(alloc_live(), full - 2);
     assert_int_equal(log_len(log), 0);
     assert_int_equal(log_bytes(log), 0);
@@ -246,9 +246,9 @@ static void trimming_all_keeps_one_chunk_and_goes_on(void **state)
     append_size(log, 100);
     assert_int_equal(log_get(log, 13).position.index, 13);
     assert_int_equal(alloc_live(), full - 1); /* the full chunk kept so far, and a new one */
-    log_trim(log, 12);
+    log_trim(log, 12, 0);
     assert_int_equal(log_len(log), 1);
-    log_trim(log, 13);
+    log_trim(log, 13, 0);
     assert_int_equal(alloc_live(), full - 2);
     log_unref(log);
 }
@@ -257,10 +257,10 @@ static void trimming_what_is_gone_changes_nothing(void **state)
 {
     (void)state;
     struct log *log = create_filled(3, 100);
-    log_trim(log, 0);
+    log_trim(log, 0, 0);
     assert_int_equal(log_len(log), 3);
-    log_trim(log, 2);
-    log_trim(log, 1);
+    log_trim(log, 2, 0);
+    log_trim(log, 1, 0);
     assert_int_equal(log_len(log), 1);
     assert_int_equal(log_first_index(log), 3);
     log_unref(log);
@@ -273,9 +273,9 @@ static void trimming_frees_an_oversized_chunk(void **state)
     append_size(log, 2 * CHUNK_BYTES);
     append_size(log, 100);
     int64_t full = alloc_live();
-    log_trim(log, 1);
+    log_trim(log, 1, 0);
     assert_int_equal(alloc_live(), full - 1);
-    log_trim(log, 2);
+    log_trim(log, 2, 0);
     assert_int_equal(alloc_live(), full - 2);
     assert_int_equal(log_get(log, 3).position.index, 3);
     log_unref(log);
@@ -329,7 +329,7 @@ static void any_rhythm_of_appending_and_trimming(void **state)
         }
         if (rand_percent(&rand, 60)) {
             uint64_t index = first - 1 + rand_below(&rand, last - first + 2);
-            log_trim(log, index);
+            log_trim(log, index, 0);
             first = index + 1;
         }
         assert_int_equal(log_first_index(log), first);
@@ -350,6 +350,104 @@ static void any_rhythm_of_appending_and_trimming(void **state)
     assert_int_equal(alloc_live(), before);
 }
 
+/* Records of the newest keep_bytes stay, or somewhat more: never less than that is held. */
+static void trimming_keeps_the_newest_bytes(void **state)
+{
+    (void)state;
+    struct log *log = create_filled(10, 100);
+    log_trim(log, 10, 1000);
+    assert_int_equal(log_len(log), 10);
+    log_trim(log, 10, 999);
+    assert_int_equal(log_len(log), 10); /* one less would be less than that */
+    log_trim(log, 10, 900);
+    assert_int_equal(log_first_index(log), 2);
+    log_trim(log, 10, 350);
+    assert_int_equal(log_first_index(log), 7);
+    assert_int_equal(log_bytes(log), 400);
+    log_trim(log, 7, 250); /* no more than what is not needed */
+    assert_int_equal(log_first_index(log), 8);
+    log_trim(log, 10, 1);
+    assert_int_equal(log_first_index(log), 10);
+    log_trim(log, 10, 0);
+    assert_int_equal(log_len(log), 0);
+    log_unref(log);
+}
+
+/* --- positions, and what two logs have in common --- */
+
+static void append_of(struct log *log, uint64_t view, uint64_t last)
+{
+    while (log_last_index(log) < last) {
+        struct kv_record record = fixture_record("k", "v", view, log_last_index(log) + 1);
+        log_append(log, &record);
+    }
+}
+
+static void positions_are_known_down_to_the_one_before_the_oldest(void **state)
+{
+    (void)state;
+    struct log *log = log_create((struct kv_position){2, 10});
+    assert_int_equal(log_position_at(log, 10).view, 2);
+    assert_int_equal(log_position_at(log, 10).index, 10);
+    append_of(log, 3, 14);
+    append_of(log, 5, 16);
+    assert_int_equal(log_position_at(log, 10).view, 2);
+    assert_int_equal(log_position_at(log, 14).view, 3);
+    assert_int_equal(log_position_at(log, 15).view, 5);
+    log_trim(log, 13, 0);
+    assert_int_equal(log_position_at(log, 13).view, 3); /* it is gone, its position is not */
+    assert_int_equal(log_position_at(log, 13).index, 13);
+    log_trim(log, 16, 0);
+    assert_int_equal(log_position_at(log, 16).view, 5);
+    log_unref(log);
+}
+
+static void expect_common(const struct log *log, uint64_t view, uint64_t index, bool known,
+                          uint64_t common)
+{
+    uint64_t found = 12345;
+    assert_int_equal(log_common(log, (struct kv_position){view, index}, &found), known);
+    assert_int_equal(found, known ? common : 12345);
+}
+
+static void two_logs_are_the_same_as_far_as_their_views_say(void **state)
+{
+    (void)state;
+    struct log *log = log_create((struct kv_position){2, 10});
+    append_of(log, 3, 14);
+    append_of(log, 5, 16);
+    expect_common(log, 5, 15, true, 15); /* it is behind */
+    expect_common(log, 5, 16, true, 16);
+    expect_common(log, 5, 20, true, 16); /* it is ahead */
+    expect_common(log, 3, 12, true, 12);
+    expect_common(log, 3, 14, true, 14);
+    expect_common(log, 3, 19, true, 14); /* 15 to 19 of the old primary went to it alone */
+    expect_common(log, 2, 10, true, 10);
+    expect_common(log, 2, 30, true, 10);
+    expect_common(log, 4, 15, false, 0); /* of a primary that left nothing here */
+    expect_common(log, 6, 17, false, 0);
+    expect_common(log, 1, 5, false, 0);
+    /* What is trimmed is the same as before. */
+    log_trim(log, 16, 0);
+    expect_common(log, 3, 19, true, 14);
+    expect_common(log, 5, 20, true, 16);
+    log_unref(log);
+}
+
+/* Only so many views are remembered; of older ones nothing is claimed. */
+static void old_views_are_forgotten(void **state)
+{
+    (void)state;
+    struct log *log = log_create((struct kv_position){1, 0});
+    for (uint64_t view = 2; view <= 3000; view++) {
+        append_of(log, view, view);
+    }
+    expect_common(log, 1, 0, false, 0);
+    expect_common(log, 3000, 3000, true, 3000);
+    expect_common(log, 2999, 9999, true, 2999);
+    log_unref(log);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -365,6 +463,10 @@ int main(void)
         cmocka_unit_test(trimming_all_keeps_one_chunk_and_goes_on),
         cmocka_unit_test(trimming_what_is_gone_changes_nothing),
         cmocka_unit_test(trimming_frees_an_oversized_chunk),
+        cmocka_unit_test(trimming_keeps_the_newest_bytes),
+        cmocka_unit_test(positions_are_known_down_to_the_one_before_the_oldest),
+        cmocka_unit_test(two_logs_are_the_same_as_far_as_their_views_say),
+        cmocka_unit_test(old_views_are_forgotten),
         cmocka_unit_test(borrowed_bytes_stay_where_they_are),
         cmocka_unit_test(a_reference_keeps_the_log_for_a_job),
         cmocka_unit_test(any_rhythm_of_appending_and_trimming),

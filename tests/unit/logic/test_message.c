@@ -1,7 +1,7 @@
 /* The messages: byte form, strict in what it takes, names and texts. */
 #include "base/alloc.h"
 #include "harness.h"
-#include "logic/message.h"
+#include "logic/node.h"
 #include "logic/record.h"
 #include "samples.h"
 
@@ -51,7 +51,7 @@ static void test_header(void **state)
                               .view = 0x1112131415161718ull,
                               .sender = 0x2122232425262728ull};
     message.body.request.request = 0x3132333435363738ull;
-    static const uint8_t expected[] = {'K',  'V',  1,    36,   8,    7,    6,    5,    4,
+    static const uint8_t expected[] = {'K',  'V',  2,    36,   8,    7,    6,    5,    4,
                                        3,    2,    1,    0x18, 0x17, 0x16, 0x15, 0x14, 0x13,
                                        0x12, 0x11, 0x28, 0x27, 0x26, 0x25, 0x24, 0x23, 0x22,
                                        0x21, 0x38, 0x37, 0x36, 0x35, 0x34, 0x33, 0x32, 0x31};
@@ -171,26 +171,32 @@ static void test_truncated_longer_or_corrupt(void **state)
 static void test_numbers_out_of_range(void **state)
 {
     (void)state;
-    assert_byte("join", 24 + 4 + 6, 0, false); /* uris_len */
-    assert_byte("join", 24 + 4 + 6, URIS_MAX + 1, false);
-    assert_byte("join", 24 + 4, ' ', false);              /* first letter of the name */
-    assert_byte("join", 24 + 4 + 6 + 1 + 4, '\0', false); /* of a URI */
+    assert_byte("join", 33 + 4 + 6, 0, false); /* uris_len */
+    assert_byte("join", 33 + 4 + 6, URIS_MAX + 1, false);
+    assert_byte("join", 33 + 4, ' ', false);              /* first letter of the name */
+    assert_byte("join", 33 + 4 + 6 + 1 + 4, '\0', false); /* of a URI */
+    assert_byte("join", 16, 0, false);                    /* enum ack_mode */
+    assert_byte("join", 16, ACK_LOCAL, true);
+    assert_byte("join", 16, ACK_LOCAL + 1, false);
     assert_byte("join-rejected", 8, 0, false);
     assert_byte("join-rejected", 8, REJECT_LAST, true);
     assert_byte("join-rejected", 8, REJECT_LAST + 1, false);
     assert_byte("join-rejected", 9, 0, true);
     assert_byte("join-rejected", 9, 2, false);
-    assert_byte("leave", 12, '/', false);
+    assert_byte("leave", 20, '/', false);
     assert_byte("operation-failed", 8, 0, false);
     assert_byte("operation-failed", 8, FAIL_STOPPED, true);
     assert_byte("operation-failed", 8, FAIL_REFUSED + 1, false);
     assert_byte("operation-failed", 9, 1, false);          /* a text longer than the message */
     assert_byte("operation-failed-refused", 9, 11, false); /* ... or shorter */
     assert_byte("operation-rejected", 13, 22, false);
-    assert_byte("snapshot-ack-refusals", 32, 1, false); /* how many refusals */
-    assert_byte("snapshot-ack-refusals", 32, 3, false);
-    assert_byte("snapshot-ack-refusals", 33, 2, false);     /* more than ACK_REFUSALS_MAX */
-    assert_byte("snapshot-ack-refusals", 36 + 8, 7, false); /* length of the first text */
+    assert_byte("heartbeat", 40, 0, true); /* asks */
+    assert_byte("heartbeat", 40, 2, false);
+    assert_byte("snapshot-ack-refusals", 32, 2, false); /* complete */
+    assert_byte("snapshot-ack-refusals", 41, 1, false); /* how many refusals */
+    assert_byte("snapshot-ack-refusals", 41, 3, false);
+    assert_byte("snapshot-ack-refusals", 42, 2, false);     /* more than ACK_REFUSALS_MAX */
+    assert_byte("snapshot-ack-refusals", 45 + 8, 7, false); /* length of the first text */
     assert_byte("operation-rejected", 8, 0, false);
     assert_byte("operation-rejected", 8, REJECT_LAST + 1, false);
     assert_byte("get-result", 8, 2, false);
@@ -211,10 +217,11 @@ static void test_snapshot_contents(void **state)
     (void)state;
     enum {
         SEQ = 8,
-        KIND = 32,
-        LOW = KIND + 1 + 16,
-        HIGH = LOW + 8,
-        COUNT = HIGH + 8,
+        KIND = 40,
+        TAIL = KIND + 1,
+        BASE = TAIL + 1 + 16,
+        LAST = BASE + 8,
+        COUNT = LAST + 8,
         RECORDS = COUNT + 4
     };
     assert_byte("snapshot-records", KIND, 0, false);
@@ -222,23 +229,64 @@ static void test_snapshot_contents(void **state)
     assert_byte("snapshot-records", COUNT, 2, false);
     assert_byte("snapshot-records", COUNT, 4, false);
     assert_byte("snapshot-records", COUNT + 3, 0xff, false);
-    assert_byte("snapshot-records", RECORDS, 2, false); /* length of the first key */
-    assert_byte("snapshot-records", HIGH, 1, false);    /* a range in what is no piece */
-    assert_byte("snapshot-records", KIND, SNAPSHOT_PIECE, true);
-    assert_byte("snapshot-records", KIND, SNAPSHOT_END, false); /* takes no records */
-    assert_byte("snapshot-piece", KIND, SNAPSHOT_RECORDS, false);
-    assert_byte("snapshot-piece", LOW + 7, 0x20, false); /* above high */
-    assert_byte("snapshot-piece", LOW + 7, 0x1f, true);
+    assert_byte("snapshot-records", RECORDS, 2, false);         /* length of the first key */
+    assert_byte("snapshot-records", TAIL, TAIL_FOLLOWS, false); /* that is for BEGIN alone */
+    assert_byte("snapshot-records", BASE, 1, false);
+    assert_byte("snapshot-records", LAST, 1, false);
+    assert_byte("snapshot-records", KIND, SNAPSHOT_BEGIN, false); /* takes no records */
+    assert_byte("snapshot-begin", TAIL, TAIL_COMPARE, true);
+    assert_byte("snapshot-begin", TAIL, TAIL_COMPARE + 1, false);
+    assert_byte("snapshot-begin", TAIL, TAIL_NONE, true);
+    assert_byte("snapshot-begin", BASE, 1, false); /* only of one that fetches */
+    assert_byte("snapshot-begin-fetch", BASE, 1, true);
+    assert_byte("snapshot-begin-fetch", TAIL, TAIL_FOLLOWS, false);
     assert_byte("snapshot-commit", SEQ, 1, false);
     assert_byte("snapshot-probe", SEQ, 1, false);
     assert_byte("snapshot-begin", SEQ, 1, true);
-    assert_byte("snapshot-end", COUNT, 1, false);
+    assert_byte("snapshot-begin", COUNT, 1, false);
     /* a removal has no place in the answer to a scan */
     struct sample sample = sample_named("scan-result");
     size_t value_len_at = BODY + 8 + 1 + 8 + 4 + 4;
     bytes_put_u32(sample.bytes + value_len_at, RECORD_VALUE_NONE);
     assert_false(harness_message(sample.bytes, sample.len - 5));
     alloc_free(sample.bytes);
+}
+
+/* What is told and asked when a session begins, and while content is fetched. */
+static void test_catch_up_contents(void **state)
+{
+    (void)state;
+    enum {
+        COMMITTED = 8 + 8, /* index, after the session and the view */
+        COMPLETE = 8 + 32,
+        LOW = 24,
+        HIGH = 32,
+        PARTS = 40,
+        FETCHED_LOW = 24,
+        FETCHED_HIGH = 32,
+        DIGESTS = 40
+    };
+    assert_byte("resume", COMPLETE, 0, true);
+    assert_byte("resume", COMPLETE, 2, false);
+    assert_byte("resume", COMMITTED + 1, 2, false); /* beyond the last one */
+    assert_byte("fetch", LOW + 7, 0x20, false);     /* above high */
+    assert_byte("fetch", LOW, 1, true);             /* content of any range */
+    assert_byte("fetch-digests", LOW, 1, false);    /* parts of one that cannot be cut so */
+    assert_byte("fetch-digests", HIGH, 0, false);
+    assert_byte("fetch-digests", PARTS, 17, false); /* no power of two */
+    assert_byte("fetch-digests", PARTS, 32, true);
+    assert_byte("fetch-digests", PARTS, 0, true);
+    assert_byte("fetch-digests", PARTS + 1, 8, false); /* more than FETCH_PARTS_MAX, and no power */
+    assert_byte("fetched", FETCHED_LOW + 7, 0x20, false);
+    assert_byte("fetched", DIGESTS, 1, false); /* a digest that is not there */
+    assert_byte("fetched-digests", DIGESTS, 3, false);
+    assert_byte("fetched-digests", DIGESTS + 1, 0xff, false);
+    assert_byte("fetched-digests", DIGESTS + 4 + 32, 0, false); /* records, and none announced */
+    assert_byte("get", 12, 0, true);                            /* at_primary */
+    assert_byte("get", 12, 2, false);
+    assert_byte("scan", 12, 2, false);
+    assert_byte("promote", 8, 1, true); /* force */
+    assert_byte("promote", 8, 2, false);
 }
 
 /* Texts come from plugins: they are cut, so that the other side never refuses a long one. */
@@ -355,6 +403,7 @@ int main(void)
         cmocka_unit_test(test_truncated_longer_or_corrupt),
         cmocka_unit_test(test_numbers_out_of_range),
         cmocka_unit_test(test_snapshot_contents),
+        cmocka_unit_test(test_catch_up_contents),
         cmocka_unit_test(test_long_texts_are_cut),
         cmocka_unit_test(test_records_as_slices),
         cmocka_unit_test(test_texts),

@@ -12,11 +12,9 @@
 #include <kvnode/status.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #define STRANGER_LINK 70u
-#define PRIMARY_LINK  33u
+#define PRIMARY_LINK  FIXTURE_PRIMARY_LINK
 
 /* --- roles --- */
 
@@ -327,7 +325,8 @@ static void another_views_messages_are_counted_and_ignored(void **state)
 static bool is_for_an_arbiter(uint8_t type)
 {
     return type == MESSAGE_JOIN || type == MESSAGE_LEAVE || type == MESSAGE_HEARTBEAT ||
-           type == MESSAGE_CAUGHT_UP || type == MESSAGE_SUSPECT || type == MESSAGE_LOCATE;
+           type == MESSAGE_CAUGHT_UP || type == MESSAGE_SUSPECT || type == MESSAGE_HANDOVER ||
+           type == MESSAGE_PROMOTE;
 }
 
 static bool is_an_answer(uint8_t type)
@@ -339,16 +338,17 @@ static bool is_an_answer(uint8_t type)
 static bool is_stray(enum test_role role, uint8_t type)
 {
     bool is_arbiter = role == AS_ARBITER || role == AS_BOTH;
-    if (is_an_answer(type)) {
-        return true;
+    if (is_an_answer(type)) { /* a replica takes a newer view from anybody */
+        return type != MESSAGE_LOCATED || role == AS_ARBITER;
     }
     if (is_for_an_arbiter(type)) {
         return !is_arbiter;
     }
     if (role == AS_ARBITER) {
-        return type != MESSAGE_STATUS;
+        return type != MESSAGE_STATUS && type != MESSAGE_LOCATE;
     }
-    return type == MESSAGE_SNAPSHOT || type == MESSAGE_SNAPSHOT_ACK ||
+    return type == MESSAGE_SNAPSHOT || type == MESSAGE_SNAPSHOT_ACK || type == MESSAGE_RESUME ||
+           type == MESSAGE_FETCHED ||
            (type == MESSAGE_JOIN_REJECTED && role != AS_JOINING && role != AS_BOTH);
 }
 
@@ -436,13 +436,94 @@ static void a_request_that_this_node_does_not_do_is_rejected(void **state)
     }
     fixture_close(&fixture);
     open_as(&fixture, AS_PRIMARY);
-    struct message locate = fixture_message(MESSAGE_LOCATE, 0, 900);
-    locate.body.request.request = 4;
-    fixture_deliver(&fixture, STRANGER_LINK, &locate);
+    struct message promote = fixture_message(MESSAGE_PROMOTE, 0, 900);
+    promote.body.promote.request = 4;
+    promote.body.promote.name = fixture_text("n11");
+    fixture_deliver(&fixture, STRANGER_LINK, &promote);
     struct message answer = fixture_sent(&fixture, MESSAGE_OPERATION_REJECTED, 0, NULL);
     assert_int_equal(answer.body.operation_rejected.request, 4);
     assert_int_equal(answer.body.operation_rejected.reason, REJECT_UNSUPPORTED);
     fixture_close(&fixture);
+}
+
+/* A client that has lost its arbiter asks any node which view it knows. */
+static void a_replica_tells_its_view(void **state)
+{
+    (void)state;
+    static const enum test_role roles[] = {AS_PRIMARY, AS_SECONDARY, AS_CANDIDATE, AS_JOINING};
+    static const uint64_t numbers[] = {1, 2, 2, 0};
+    for (uint32_t i = 0; i < 4; i++) {
+        struct fixture fixture;
+        struct view view;
+        open_as(&fixture, roles[i]);
+        struct message locate = fixture_message(MESSAGE_LOCATE, 0, 900);
+        locate.body.request.request = 5;
+        fixture_deliver(&fixture, STRANGER_LINK, &locate);
+        struct message answer = fixture_sent(&fixture, MESSAGE_LOCATED, 0, NULL);
+        assert_int_equal(answer.body.located.request, 5);
+        struct bytes_view bytes = answer.body.located.view;
+        assert_int_equal(view_decode(bytes.at, bytes.len, &view), KV_OK);
+        assert_int_equal(view.number, numbers[i]);
+        fixture_close(&fixture);
+    }
+}
+
+/* Deposed, and the arbiter does not reach it: whom it writes to tells it, now and then. */
+static void an_old_primary_is_told_the_view(void **state)
+{
+    (void)state;
+    struct fixture fixture;
+    struct view view;
+    uint64_t link;
+    open_as(&fixture, AS_SECONDARY);
+    struct message probe = fixture_snapshot(&fixture, 1, SNAPSHOT_PROBE, 0);
+    fixture_deliver(&fixture, PRIMARY_LINK, &probe);
+    struct message told = fixture_sent(&fixture, MESSAGE_LOCATED, 0, &link);
+    assert_int_equal(link, PRIMARY_LINK);
+    assert_int_equal(view_decode(told.body.located.view.at, told.body.located.view.len, &view),
+                     KV_OK);
+    assert_int_equal(view.number, 2);
+    fixture_deliver(&fixture, PRIMARY_LINK, &probe);
+    assert_int_equal(fixture_sent_len(&fixture, MESSAGE_LOCATED), 0); /* a moment ago */
+    fixture_happens(&fixture, EVENT_TICK, FIXTURE_RETRANSMIT_MS);
+    fixture_deliver(&fixture, PRIMARY_LINK, &probe);
+    assert_int_equal(fixture_sent_len(&fixture, MESSAGE_LOCATED), 1);
+    fixture_close(&fixture);
+
+    open_as(&fixture, AS_PRIMARY); /* and what it does then */
+    struct message located = fixture_message(MESSAGE_LOCATED, 2, 22);
+    fixture_view(&view, 2, 22);
+    fixture_add_member(&view, 22, 2, MEMBER_IN_SYNC);
+    located.body.located.view = fixture_encode_view(&fixture, &view);
+    fixture_deliver(&fixture, STRANGER_LINK, &located);
+    assert_int_equal(view_number(&fixture), 2);
+    struct node_state observed;
+    node_observe(fixture.node, &observed);
+    assert_int_equal(observed.role, ROLE_JOINING);
+    fixture_close(&fixture);
+}
+
+/* One that looks for the arbiter at a replica's address is told the view: it says where that is. */
+static void who_looks_for_the_arbiter_is_told(void **state)
+{
+    (void)state;
+    static const uint8_t types[] = {MESSAGE_HEARTBEAT, MESSAGE_JOIN};
+    for (uint32_t i = 0; i < 2; i++) {
+        struct fixture fixture;
+        open_as(&fixture, AS_SECONDARY);
+        struct message message = fixture_message(types[i], 0, 55);
+        if (types[i] == MESSAGE_JOIN) {
+            message.body.join.ack = ACK_DURABLE;
+            message.body.join.name = fixture_text("n55");
+            message.body.join.uris_len = 1;
+            message.body.join.uris[0] = fixture_text("test://n55");
+        }
+        fixture_deliver(&fixture, STRANGER_LINK, &message);
+        uint64_t link;
+        fixture_sent(&fixture, MESSAGE_LOCATED, 0, &link);
+        assert_int_equal(link, STRANGER_LINK);
+        fixture_close(&fixture);
+    }
 }
 
 /* Every message there is, from anybody, on any link, of any view, with anything else happening. */
@@ -473,109 +554,6 @@ static void nothing_ends_a_node(void **state)
         }
         fixture_close(&fixture);
     }
-}
-
-/* --- what only a broken or forged primary sends --- */
-
-/* True when the steps come to their end in a process of their own. */
-static bool survives(void (*steps)(struct fixture *fixture))
-{
-    struct fixture fixture;
-    open_as(&fixture, AS_CANDIDATE);
-    pid_t pid = fork();
-    assert_true(pid >= 0);
-    if (pid == 0) {
-        steps(&fixture);
-        _exit(0);
-    }
-    int status = 0;
-    assert_int_equal(waitpid(pid, &status, 0), pid);
-    fixture_close(&fixture);
-    return WIFEXITED(status) && WEXITSTATUS(status) == 0;
-}
-
-static void snapshot(struct fixture *fixture, uint8_t kind, uint64_t seq, uint64_t as_of_index)
-{
-    struct message message = fixture_message(MESSAGE_SNAPSHOT, 2, 22);
-    message.body.snapshot.session = 2;
-    message.body.snapshot.kind = kind;
-    message.body.snapshot.seq = seq;
-    message.body.snapshot.as_of = (struct kv_position){1, as_of_index};
-    message.body.snapshot.committed = as_of_index;
-    message.body.snapshot.high = kind == SNAPSHOT_PIECE ? UINT64_MAX : 0;
-    fixture_deliver(fixture, PRIMARY_LINK, &message);
-    fixture_happens(fixture, EVENT_FLUSH, 0);
-}
-
-static void snapshot_records(struct fixture *fixture, uint64_t seq, uint64_t index)
-{
-    uint8_t bytes[128];
-    struct kv_record record = fixture_record("key", "value", 2, index);
-    struct message message = fixture_message(MESSAGE_SNAPSHOT, 2, 22);
-    record_encode(&record, bytes);
-    message.body.snapshot.session = 2;
-    message.body.snapshot.kind = SNAPSHOT_RECORDS;
-    message.body.snapshot.seq = seq;
-    message.body.snapshot.count = 1;
-    message.body.snapshot.records.at = bytes;
-    message.body.snapshot.records.len = record_size(&record);
-    fixture_deliver(fixture, PRIMARY_LINK, &message);
-    fixture_happens(fixture, EVENT_FLUSH, 0);
-}
-
-static void piece_of_the_last_index(struct fixture *fixture)
-{
-    snapshot(fixture, SNAPSHOT_BEGIN, 0, 10);
-    snapshot_records(fixture, 1, 11);
-    snapshot(fixture, SNAPSHOT_PIECE, 2, UINT64_MAX);
-}
-
-static void begin_at_the_last_index(struct fixture *fixture)
-{
-    snapshot(fixture, SNAPSHOT_BEGIN, 0, UINT64_MAX);
-    snapshot_records(fixture, 1, 0);
-    snapshot_records(fixture, 1, 1);
-    snapshot(fixture, SNAPSHOT_PIECE, 1, UINT64_MAX);
-    snapshot(fixture, SNAPSHOT_END, 2, UINT64_MAX);
-    snapshot(fixture, SNAPSHOT_END, 3, UINT64_MAX);
-    snapshot(fixture, SNAPSHOT_PROBE, 0, 0);
-}
-
-static void a_piece_of_the_last_index_is_refused(void **state)
-{
-    (void)state;
-    assert_true(survives(piece_of_the_last_index));
-}
-
-static void a_session_at_the_last_index_is_survived(void **state)
-{
-    (void)state;
-    assert_true(survives(begin_at_the_last_index));
-}
-
-static void snapshots_that_do_not_fit_are_refused(void **state)
-{
-    (void)state;
-    struct fixture fixture;
-    struct node_state observed;
-    open_as(&fixture, AS_CANDIDATE);
-    snapshot_records(&fixture, 0, 1);           /* before BEGIN */
-    snapshot(&fixture, SNAPSHOT_END, 0, 10);    /* likewise */
-    snapshot(&fixture, SNAPSHOT_BEGIN, 0, 10);  /* fine */
-    snapshot(&fixture, SNAPSHOT_BEGIN, 1, 10);  /* twice */
-    snapshot_records(&fixture, 1, 12);          /* a gap */
-    snapshot_records(&fixture, 1, 10);          /* again */
-    snapshot(&fixture, SNAPSHOT_RECORDS, 1, 0); /* none */
-    snapshot(&fixture, SNAPSHOT_PIECE, 1, 9);   /* of before the session */
-    assert_int_equal(fixture_counter(&fixture, "snapshots_refused"), 7);
-    snapshot_records(&fixture, 2, 11); /* too early */
-    assert_int_equal(fixture_counter(&fixture, "snapshots_early"), 1);
-    snapshot(&fixture, SNAPSHOT_BEGIN, 0, 10); /* a late copy */
-    assert_int_equal(fixture_counter(&fixture, "snapshots_repeated"), 1);
-    snapshot_records(&fixture, 1, 11);
-    node_observe(fixture.node, &observed);
-    assert_int_equal(observed.last.index, 11);
-    fixture_close(&fixture);
 }
 
 /* --- time --- */
@@ -692,10 +670,10 @@ int main(void)
         cmocka_unit_test(asking_an_arbiter_for_its_status_is_not_unexpected),
         cmocka_unit_test(stray_messages_are_counted),
         cmocka_unit_test(a_request_that_this_node_does_not_do_is_rejected),
+        cmocka_unit_test(a_replica_tells_its_view),
+        cmocka_unit_test(an_old_primary_is_told_the_view),
+        cmocka_unit_test(who_looks_for_the_arbiter_is_told),
         cmocka_unit_test(nothing_ends_a_node),
-        cmocka_unit_test(a_piece_of_the_last_index_is_refused),
-        cmocka_unit_test(a_session_at_the_last_index_is_survived),
-        cmocka_unit_test(snapshots_that_do_not_fit_are_refused),
         cmocka_unit_test(a_pause_of_its_own_is_not_the_others_silence),
         cmocka_unit_test(effects_are_a_list_with_memory_of_its_own),
         cmocka_unit_test(a_context_sends_opens_and_closes),

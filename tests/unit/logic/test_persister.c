@@ -208,6 +208,34 @@ static void a_position_alone_is_a_batch_without_records(void **state)
     assert_int_equal(done.index, 0);
 }
 
+/* What follows waits until that is stored, even if both would fit in one batch. */
+static void the_end_of_a_batch_may_be_set(void **state)
+{
+    struct bench *bench = *state;
+    add_record(bench, 100, 1);
+    persister_add_bytes(&bench->persister, NULL, 0, 0, (struct kv_position){0, 0}, 2);
+    persister_end_batch(&bench->persister);
+    add_bytes(bench, 50, 3);
+    add_record(bench, 100, 4);
+    const struct effect *batch = pump(bench, 0);
+    assert_int_equal(batch->as.persist.records_len, 1);
+    assert_int_equal(batch->as.persist.position.view, 0);
+    assert_null(pump(bench, 0));
+    /* It fails, and comes again as it was. */
+    assert_true(persister_on_failed(&bench->persister, &bench->fixture.context,
+                                    bench->persister.batch, "no"));
+    batch = pump(bench, FIXTURE_RETRANSMIT_MS);
+    assert_int_equal(batch->as.persist.records_len, 1);
+    assert_int_equal(stored(bench).mark, 2);
+    assert_int_equal(bench->persister.stored.view, 0);
+    batch = pump(bench, 0);
+    assert_int_equal(batch->as.persist.records_len, 2);
+    assert_int_equal(batch->as.persist.position.index, 2);
+    assert_int_equal(stored(bench).mark, 4);
+    assert_int_equal(bench->persister.stored.index, 2);
+    assert_true(persister_idle(&bench->persister));
+}
+
 static void a_position_alone_stands_between_the_records(void **state)
 {
     struct bench *bench = *state;
@@ -571,6 +599,7 @@ int main(void)
         TEST(while_a_transfer_goes_on_the_position_is_nothing),
         TEST(a_batch_has_the_position_of_its_last_job),
         TEST(a_position_alone_is_a_batch_without_records),
+        TEST(the_end_of_a_batch_may_be_set),
         TEST(a_position_alone_stands_between_the_records),
         TEST(a_batch_is_limited_in_records),
         TEST(batches_follow_the_speed_of_the_store),

@@ -121,12 +121,76 @@ static void test_more_than_fit(void **state)
     refusals_close(&refusals);
 }
 
+/* A log of view 3 with these keys, from index 10 on. */
+static struct log *log_of(const char *const *keys, uint32_t len)
+{
+    struct log *log = log_create((struct kv_position){3, 9});
+    for (uint32_t i = 0; i < len; i++) {
+        struct kv_record record = record_of(10 + i, keys[i]);
+        log_append(log, &record);
+    }
+    return log;
+}
+
+/* Another session, of another primary maybe: what it has to know is told from number 0 on, whatever
+ * was dealt with before. */
+static void test_told_again_in_another_session(void **state)
+{
+    static const char *const keys[] = {"a", "b", "c", "a", "d"}; /* 10 to 14 */
+    int64_t before = alloc_live();
+    struct refusals refusals;
+    struct log *log = log_of(keys, 5);
+    (void)state;
+    refusals_init(&refusals);
+    for (uint32_t i = 0; i < 3; i++) {
+        add(&refusals, 10 + i, keys[i], 4);
+    }
+    add(&refusals, 15, "e", 5); /* dropped with the end of the log */
+    add(&refusals, 16, "a", 5); /* likewise: it makes up for nothing */
+    assert_true(refusals_on_dealt(&refusals, 2));
+    refusals_restart(&refusals, log, 11);
+    /* 10 is committed and made up for; 11 is committed, and what memory shows the store lacks is
+     * not the log's business any more. */
+    expect_told(&refusals, 0, 1, UINT64_MAX);
+    assert_int_equal(refusals.items[0].position.index, 12);
+    assert_false(refusals.items[0].is_made_up);
+    refusals_restart(&refusals, log, 11); /* and again */
+    expect_told(&refusals, 0, 1, UINT64_MAX);
+    assert_true(refusals_on_dealt(&refusals, 1));
+    refusals_close(&refusals);
+    log_unref(log);
+    assert_int_equal(alloc_live(), before);
+}
+
+/* Made up for by a record that is not committed: a new primary may have dropped that. */
+static void test_made_up_for_as_far_as_the_log_goes(void **state)
+{
+    static const char *const keys[] = {"a", "b", "a"}; /* 10 to 12 */
+    struct refusals refusals;
+    struct log *whole = log_of(keys, 3);
+    struct log *cut = log_of(keys, 2);
+    (void)state;
+    refusals_init(&refusals);
+    add(&refusals, 10, "a", 4);
+    refusals_restart(&refusals, whole, 9);
+    assert_int_equal(refusals.len, 1);
+    assert_true(refusals.items[0].is_made_up);
+    refusals_restart(&refusals, cut, 9);
+    assert_int_equal(refusals.len, 1);
+    assert_false(refusals.items[0].is_made_up);
+    refusals_close(&refusals);
+    log_unref(whole);
+    log_unref(cut);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_told_until_dealt_with),
         cmocka_unit_test(test_forgotten_when_dealt_with_and_made_up_for),
         cmocka_unit_test(test_more_than_fit),
+        cmocka_unit_test(test_told_again_in_another_session),
+        cmocka_unit_test(test_made_up_for_as_far_as_the_log_goes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -6,29 +6,32 @@
 #include "refusing.h"
 
 #include "base/buffer.h"
+#include "base/hash.h"
 #include "logic/node.h"
 #include "logic/record.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#define PRIMARY      22u
-#define PRIMARY_LINK 33u
+#define PRIMARY      FIXTURE_PRIMARY
+#define PRIMARY_LINK FIXTURE_PRIMARY_LINK
 #define RECORDS_MAX  300u
 
 struct bench {
     struct fixture fixture;
     uint64_t session;
     uint64_t view;
-    uint64_t seq;   /* of the next Snapshot */
-    uint64_t index; /* of the last record sent */
-    uint64_t dealt; /* refusals that the primary has dealt with */
+    uint64_t seq;        /* of the next Snapshot */
+    uint64_t index;      /* of the last record sent */
+    uint64_t index_view; /* ... and its view */
+    uint64_t dealt;      /* refusals that the primary has dealt with */
     uint64_t committed;
 };
 
 static int setup(void **state)
 {
     struct bench *bench = calloc(1, sizeof(*bench));
+    bench->index_view = 1;
     fixture_init(&bench->fixture, false, true);
     bench->fixture.config.operation_timeout_ms = 60000; /* no store is stuck here */
     *state = bench;
@@ -61,28 +64,27 @@ static struct message snapshot(struct bench *bench, uint8_t kind)
 static void tell(struct bench *bench, uint8_t kind)
 {
     struct message message = snapshot(bench, kind);
-    if (kind == SNAPSHOT_BEGIN || kind == SNAPSHOT_END) {
-        message.body.snapshot.as_of = (struct kv_position){1, bench->index};
-    }
+    fixture_deliver(&bench->fixture, PRIMARY_LINK, &message);
+}
+
+/* tail TAIL_NONE: the content is to be fetched. */
+static void tell_begin(struct bench *bench, uint8_t tail)
+{
+    struct message message = snapshot(bench, SNAPSHOT_BEGIN);
+    message.body.snapshot.as_of = (struct kv_position){bench->index_view, bench->index};
+    message.body.snapshot.tail = tail;
+    message.body.snapshot.base = tail == TAIL_NONE ? UINT64_MAX : 0;
+    message.body.snapshot.last = bench->index;
     fixture_deliver(&bench->fixture, PRIMARY_LINK, &message);
 }
 
 /* One pair, of the whole content. value NULL: there is none. */
-static void tell_piece(struct bench *bench, const char *key, const char *value)
+static void tell_content(struct bench *bench, const char *key, const char *value)
 {
-    uint8_t bytes[256];
-    struct message message = snapshot(bench, SNAPSHOT_PIECE);
-    message.body.snapshot.as_of = (struct kv_position){1, bench->index};
-    message.body.snapshot.high = UINT64_MAX;
-    if (value != NULL) {
-        struct kv_record record = fixture_record(key, value, 1, bench->index);
-        record.client = record.request = 0;
-        record_encode(&record, bytes);
-        message.body.snapshot.count = 1;
-        message.body.snapshot.records.at = bytes;
-        message.body.snapshot.records.len = record_size(&record);
-    }
-    fixture_deliver(&bench->fixture, PRIMARY_LINK, &message);
+    struct kv_position as_of = {bench->index_view, bench->index};
+    struct kv_record record = fixture_record(key, value, 1, bench->index);
+    record.client = record.request = 0;
+    assert_true(fixture_fetched(&bench->fixture, as_of, &record, value == NULL ? 0 : 1) > 0);
 }
 
 /* So many insertions of one key each ("key0", "key1", ...) in one Snapshot. */
@@ -95,6 +97,7 @@ static void tell_records(struct bench *bench, uint32_t len, const char *value)
         char key[16];
         snprintf(key, sizeof(key), "key%u", i);
         struct kv_record record = fixture_record(key, value, bench->view, ++bench->index);
+        bench->index_view = bench->view;
         record_encode(&record, buffer_room(&records, record_size(&record)));
     }
     message.body.snapshot.count = len;
@@ -124,18 +127,16 @@ static void store(struct bench *bench)
     refusing_persisted(&bench->fixture, flush(bench), NULL, 0, NULL);
 }
 
-/* In sync, with an empty content; three Snapshots were taken. */
+/* In sync, with an empty content; one Snapshot was taken. */
 static void start(struct bench *bench)
 {
     fixture_become_secondary(&bench->fixture, MEMBER_IN_SYNC);
     bench->session = bench->view = 2;
-    tell(bench, SNAPSHOT_BEGIN);
-    store(bench);
-    tell_piece(bench, NULL, NULL);
-    store(bench);
-    tell(bench, SNAPSHOT_END);
-    store(bench);
-    fixture_happens(&bench->fixture, EVENT_FLUSH, 0);
+    tell_begin(bench, TAIL_NONE);
+    tell_content(bench, "", NULL);
+    while (fixture_store_all(&bench->fixture) > 0) {
+    }
+    assert_true(refusing_observe(&bench->fixture).serves_reads);
 }
 
 /* What the node acknowledges when it is asked. ret_first_refused may be NULL. */
@@ -177,19 +178,19 @@ static void what_is_refused_is_told(void **state)
         probe(bench, &refusal);
         assert_int_equal(refusal.index, 2);
         assert_true(fixture_equals(refusal.text, "key1 is read-only"));
-        expect_ack(bench, 4, 4, 0, 1);
+        expect_ack(bench, 2, 2, 0, 1);
     }
     bench->dealt = 1;
-    expect_ack(bench, 4, 4, 1, 0);
+    expect_ack(bench, 2, 2, 1, 0);
     tell_records(bench, 2, "w");
     refusing_persisted(&bench->fixture, flush(bench), second, 1, NULL);
-    expect_ack(bench, 5, 5, 1, 1);
+    expect_ack(bench, 3, 3, 1, 1);
     bench->dealt = 0; /* late: what was dealt with stays so */
-    expect_ack(bench, 5, 5, 1, 1);
+    expect_ack(bench, 3, 3, 1, 1);
     bench->dealt = 99; /* so many were never told */
-    expect_ack(bench, 5, 5, 1, 1);
+    expect_ack(bench, 3, 3, 1, 1);
     bench->dealt = 2;
-    expect_ack(bench, 5, 5, 2, 0);
+    expect_ack(bench, 3, 3, 2, 0);
     assert_int_equal(fixture_counter(&bench->fixture, "records_refused"), 2);
     assert_int_equal(refusing_observe(&bench->fixture).role, ROLE_SECONDARY);
 }
@@ -207,23 +208,21 @@ static void many_refusals_hold_back_durable(void **state)
     refusing_persisted(&bench->fixture, flush(bench), all, RECORDS_MAX, "no");
     tell_records(bench, 1, "v");
     store(bench);
-    expect_ack(bench, 5, 3, 0, ACK_REFUSALS_MAX);
+    expect_ack(bench, 3, 1, 0, ACK_REFUSALS_MAX);
     bench->dealt = 1;
-    expect_ack(bench, 5, 3, 1, ACK_REFUSALS_MAX);
+    expect_ack(bench, 3, 1, 1, ACK_REFUSALS_MAX);
     bench->dealt = ACK_REFUSALS_MAX;
-    expect_ack(bench, 5, 5, ACK_REFUSALS_MAX, RECORDS_MAX - ACK_REFUSALS_MAX);
+    expect_ack(bench, 3, 3, ACK_REFUSALS_MAX, RECORDS_MAX - ACK_REFUSALS_MAX);
     bench->dealt = RECORDS_MAX;
-    expect_ack(bench, 5, 5, RECORDS_MAX, 0);
+    expect_ack(bench, 3, 3, RECORDS_MAX, 0);
 }
 
-/* A later record of the key makes up for it: nothing of that key is in doubt when the session ends.
- * Of the other one it is: it goes from memory and store when the next session begins. */
-static void what_is_not_made_up_for_is_in_doubt(void **state)
+/* key0 and key1 are refused; a later record of key0 makes up for it, and the other one is in doubt.
+ * Then another session begins. */
+static void begin_again(struct bench *bench, uint8_t tail)
 {
     static const uint32_t both[] = {0, 1};
-    char given[64];
     struct view view;
-    struct bench *bench = *state;
     start(bench);
     tell_records(bench, 2, "v");
     refusing_persisted(&bench->fixture, flush(bench), both, 2, "no");
@@ -237,15 +236,82 @@ static void what_is_not_made_up_for_is_in_doubt(void **state)
     assert_int_equal(refusing_flush(&bench->fixture, NULL, 0), 0); /* not before it begins */
     bench->session = bench->view = 3;
     bench->seq = bench->dealt = 0;
-    tell(bench, SNAPSHOT_BEGIN);
+    tell_begin(bench, tail);
+}
+
+/* It goes from memory and store, and comes back with what is fetched. */
+static void what_is_not_made_up_for_is_in_doubt(void **state)
+{
+    char given[64];
+    struct kv_record pairs[] = {fixture_record("key0", "w", 2, 3),
+                                fixture_record("key1", "u", 1, 0)};
+    struct bench *bench = *state;
+    if (hash_bytes("key0", 4) > hash_bytes("key1", 4)) {
+        struct kv_record first = pairs[0];
+        pairs[0] = pairs[1];
+        pairs[1] = first;
+    }
+    begin_again(bench, TAIL_NONE);
     uint64_t batch = refusing_flush(&bench->fixture, given, sizeof(given));
+    assert_string_equal(given, ""); /* from here on the store's content is a mixture */
+    assert_int_equal(fixture_effect(&bench->fixture, EFFECT_PERSIST, 0)->as.persist.position.view,
+                     0);
+    refusing_persisted(&bench->fixture, batch, NULL, 0, NULL);
+    batch = refusing_flush(&bench->fixture, given, sizeof(given));
     assert_string_equal(given, "key1=-");
-    assert_int_equal(fixture_effect(&bench->fixture, EFFECT_PERSIST, 0)->as.persist.position.index,
+    assert_int_equal(fixture_effect(&bench->fixture, EFFECT_PERSIST, 0)->as.persist.position.view,
                      0);
     refusing_expect(&bench->fixture, "key0", "w");
     refusing_expect(&bench->fixture, "key1", NULL);
     refusing_persisted(&bench->fixture, batch, NULL, 0, NULL);
     expect_ack(bench, 1, 1, 0, 0); /* refusals are numbered anew */
+    fixture_happens(&bench->fixture, EVENT_TICK, FIXTURE_RETRANSMIT_MS);
+    assert_true(fixture_sent_len(&bench->fixture, MESSAGE_FETCH) > 0);
+}
+
+/* While nothing of it is committed it is as it was: what the primary has not dealt with, and what
+ * was dealt with in another session, is told anew, so that a new primary knows it. */
+static void refusals_are_told_anew(void **state)
+{
+    struct message_refusal refusal;
+    struct bench *bench = *state;
+    begin_again(bench, TAIL_FOLLOWS);
+    while (fixture_store_all(&bench->fixture) > 0) {
+    }
+    refusing_expect(&bench->fixture, "key1", NULL);
+    expect_ack(bench, 1, 1, 0, 2);
+    probe(bench, &refusal);
+    assert_int_equal(refusal.index, 1);
+    bench->dealt = 2;
+    expect_ack(bench, 1, 1, 2, 0);
+}
+
+/* One that is committed and not made up for leaves memory and store apart: the content is said to
+ * be incomplete, so that it is fetched. */
+static void doubts_are_told_before_a_session(void **state)
+{
+    static const uint32_t first[] = {0};
+    struct bench *bench = *state;
+    struct view view;
+    start(bench);
+    tell_records(bench, 1, "v");
+    refusing_persisted(&bench->fixture, flush(bench), first, 1, "no");
+    for (uint64_t number = 3; number <= 4; number++) {
+        fixture_view(&view, number, PRIMARY);
+        fixture_add_member(&view, PRIMARY, 1, MEMBER_IN_SYNC);
+        fixture_add_member(&view, FIXTURE_NODE, number, MEMBER_IN_SYNC);
+        fixture_tell_view(&bench->fixture, MESSAGE_REPLICAS, &view);
+        bench->session = bench->view = number;
+        bench->seq = 0;
+        tell(bench, SNAPSHOT_PROBE);
+        struct message resume = fixture_sent(&bench->fixture, MESSAGE_RESUME, 0, NULL);
+        assert_int_equal(resume.body.resume.complete, number == 3 ? 1 : 0);
+        if (number == 3) {
+            tell_begin(bench, TAIL_FOLLOWS);
+            tell_commit(bench, 1);
+            refusing_expect(&bench->fixture, "key0", "v");
+        }
+    }
 }
 
 /* --- content of the cluster --- */
@@ -265,8 +331,8 @@ static uint64_t refuse_a_session(struct bench *bench, uint64_t incarnation)
     assert_int_equal(refusing_observe(&bench->fixture).role, ROLE_CANDIDATE);
     bench->session = bench->view;
     bench->seq = 0;
-    tell(bench, SNAPSHOT_BEGIN);
-    tell_piece(bench, "k", "v");
+    tell_begin(bench, TAIL_NONE);
+    tell_content(bench, "k", "v");
     char given[64];
     uint64_t batch = refusing_flush(&bench->fixture, given, sizeof(given));
     bool has_removal = strcmp(given, "k=- k=v") == 0;
@@ -306,14 +372,9 @@ static void a_removal_is_refused(void **state)
 {
     static const uint32_t first[] = {0};
     struct bench *bench = *state;
-    uint8_t bytes[128];
     struct kv_record record = fixture_record("old", "1", 1, 1);
-    struct event event = {.kind = EVENT_LOADED_RECORDS};
     fixture_start(&bench->fixture);
-    record_encode(&record, bytes);
-    event.as.loaded_records.bytes = bytes;
-    event.as.loaded_records.len = record_size(&record);
-    fixture_step(&bench->fixture, &event);
+    fixture_load_record(&bench->fixture, &record);
     fixture_load(&bench->fixture, (struct kv_position){1, 1});
     struct view view;
     fixture_view(&view, 2, PRIMARY);
@@ -322,17 +383,16 @@ static void a_removal_is_refused(void **state)
     fixture_tell_view(&bench->fixture, MESSAGE_JOINED_SECONDARY, &view);
     bench->session = bench->view = 2;
     bench->index = 5;
-    tell(bench, SNAPSHOT_BEGIN);
-    store(bench);
-    tell_piece(bench, NULL, NULL);
+    tell_begin(bench, TAIL_NONE);
+    tell_content(bench, "", NULL);
     refusing_persisted(&bench->fixture, flush(bench), first, 1, "old is kept");
     assert_int_equal(refusing_observe(&bench->fixture).role, ROLE_CANDIDATE);
     refusing_expect_persistence(&bench->fixture, PERSIST_RETRYING, "old is kept");
-    expect_ack(bench, 2, 1, 0, 0);
+    assert_int_equal(probe(bench, NULL).body.snapshot_ack.complete, 0);
     fixture_happens(&bench->fixture, EVENT_TICK, FIXTURE_RETRANSMIT_MS);
     uint64_t batch = fixture_effect(&bench->fixture, EFFECT_PERSIST, 0)->as.persist.batch;
     refusing_persisted(&bench->fixture, batch, NULL, 0, NULL);
-    expect_ack(bench, 2, 2, 0, 0);
+    assert_int_equal(probe(bench, NULL).body.snapshot_ack.complete, 1);
     refusing_expect_persistence(&bench->fixture, PERSIST_OK, "");
 }
 
@@ -369,6 +429,8 @@ int main(void)
         TEST(what_is_refused_is_told),
         TEST(many_refusals_hold_back_durable),
         TEST(what_is_not_made_up_for_is_in_doubt),
+        TEST(refusals_are_told_anew),
+        TEST(doubts_are_told_before_a_session),
         TEST(content_refused_again_and_again),
         TEST(a_removal_is_refused),
         TEST(only_named_states_are_shown),

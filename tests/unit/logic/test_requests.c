@@ -74,17 +74,8 @@ static void assert_rejected(struct fixture *fixture, uint64_t request, uint8_t r
 /* A secondary of view 2 whose empty content is complete as of index 10. */
 static void become_complete(struct fixture *fixture)
 {
-    struct message snapshot = fixture_message(MESSAGE_SNAPSHOT, 2, 22);
-    fixture_become_secondary(fixture, MEMBER_IN_SYNC);
-    snapshot.body.snapshot.session = 2;
-    snapshot.body.snapshot.kind = SNAPSHOT_BEGIN;
-    snapshot.body.snapshot.as_of = (struct kv_position){1, 10};
-    snapshot.body.snapshot.committed = 10;
-    fixture_deliver(fixture, 33, &snapshot);
-    snapshot.body.snapshot.kind = SNAPSHOT_END;
-    snapshot.body.snapshot.seq = 1;
-    fixture_deliver(fixture, 33, &snapshot);
     struct node_state observed;
+    fixture_become_complete(fixture);
     node_observe(fixture->node, &observed);
     assert_true(observed.serves_reads);
     assert_int_equal(observed.committed_index, 10);
@@ -97,15 +88,12 @@ static void replicate(struct fixture *fixture, uint64_t seq, uint64_t index, con
     uint8_t bytes[256];
     struct kv_record record = fixture_record(key, "value", 2, index);
     record_encode(&record, bytes);
-    struct message snapshot = fixture_message(MESSAGE_SNAPSHOT, 2, 22);
-    snapshot.body.snapshot.session = 2;
-    snapshot.body.snapshot.seq = seq;
-    snapshot.body.snapshot.kind = SNAPSHOT_RECORDS;
+    struct message snapshot = fixture_snapshot(fixture, 2, SNAPSHOT_RECORDS, seq);
     snapshot.body.snapshot.committed = committed;
     snapshot.body.snapshot.count = 1;
     snapshot.body.snapshot.records.at = bytes;
     snapshot.body.snapshot.records.len = record_size(&record);
-    fixture_deliver(fixture, 33, &snapshot);
+    fixture_deliver(fixture, FIXTURE_PRIMARY_LINK, &snapshot);
 }
 
 /* --- at the primary --- */
@@ -305,9 +293,9 @@ static void a_read_waits_for_its_position(void **state)
     assert_int_equal(fixture_sent_len(fixture, MESSAGE_GET_RESULT), 1);
     ask_get_at(fixture, 2, "key", 11, 0);
     assert_int_equal(sends(fixture), 0);
-    replicate(fixture, 2, 11, "key", 10); /* here, and not committed */
+    replicate(fixture, 1, 11, "key", 10); /* here, and not committed */
     assert_int_equal(fixture_sent_len(fixture, MESSAGE_GET_RESULT), 0);
-    replicate(fixture, 3, 12, "other", 11);
+    replicate(fixture, 2, 12, "other", 11);
     struct message answer = fixture_sent(fixture, MESSAGE_GET_RESULT, 0, NULL);
     assert_int_equal(answer.body.get_result.request, 2);
     assert_int_equal(answer.body.get_result.found, 1);
@@ -324,7 +312,7 @@ static void a_read_whose_position_does_not_come_is_rejected_in_time(void **state
     assert_int_equal(fixture_sent_len(fixture, MESSAGE_OPERATION_REJECTED), 0);
     fixture_happens(fixture, EVENT_TICK, 1);
     assert_rejected(fixture, 1, REJECT_DEADLINE, false);
-    replicate(fixture, 2, 11, "key", 11);
+    replicate(fixture, 1, 11, "key", 11);
     assert_int_equal(fixture_sent_len(fixture, MESSAGE_GET_RESULT), 0);
 }
 

@@ -342,6 +342,149 @@ static void test_scan_of_nothing(void **state)
     store_destroy(store);
 }
 
+/* --- ranges --- */
+
+/* The formula of store.c, written down a second time. */
+static uint64_t placed_digest(const struct store_entry *entry)
+{
+    uint64_t digest = pair_digest(entry->key, entry->key_len, entry->value, entry->value_len);
+    digest += entry->position.index * 0x9e3779b97f4a7c15ull;
+    digest = (digest ^ digest >> 30) * 0xbf58476d1ce4e5b9ull;
+    digest += entry->position.view * 0x9e3779b97f4a7c15ull;
+    digest = (digest ^ digest >> 27) * 0x94d049bb133111ebull;
+    return digest ^ digest >> 31;
+}
+
+struct range_sum {
+    struct store_part part;
+    uint64_t base;
+    struct store_part newer; /* than base */
+};
+
+static bool range_visit(void *ctx, const struct store_entry *entry)
+{
+    struct range_sum *sum = ctx;
+    sum->part.digest += placed_digest(entry);
+    sum->part.len++;
+    if (entry->position.index > sum->base) {
+        sum->newer.digest += placed_digest(entry);
+        sum->newer.len++;
+    }
+    return true;
+}
+
+static void check_range(const struct store *store, uint64_t low, uint64_t high, uint64_t base)
+{
+    uint64_t next;
+    uint64_t len = 0;
+    struct range_sum expected = {{0, 0}, base, {0, 0}};
+    struct range_sum since = {{0, 0}, 0, {0, 0}};
+    assert_true(store_scan(store, low, high, &next, range_visit, &expected));
+    assert_true(store_range_digest(store, low, high, &len) == expected.part.digest);
+    assert_int_equal(len, expected.part.len);
+    assert_true(store_scan_since(store, low, high, base, range_visit, &since));
+    assert_true(since.part.digest == expected.newer.digest);
+    assert_int_equal(since.part.len, expected.newer.len);
+}
+
+static void check_parts(const struct store *store, uint64_t low, uint32_t part_bits,
+                        uint32_t parts_len)
+{
+    struct store_part *parts = alloc_zeroed(parts_len, sizeof(*parts));
+    store_part_digests(store, low, part_bits, parts_len, parts);
+    for (uint64_t i = 0; i < parts_len; i++) {
+        uint64_t len = 0;
+        uint64_t part_low = low + (i << part_bits);
+        uint64_t part_high = part_low + ((1ull << part_bits) - 1);
+        assert_true(store_range_digest(store, part_low, part_high, &len) == parts[i].digest);
+        assert_int_equal(len, parts[i].len);
+    }
+    alloc_free(parts);
+}
+
+static void check_ranges(const struct store *store, struct rand *rand)
+{
+    check_range(store, 0, UINT64_MAX, 0);
+    for (uint32_t bits = 48; bits < 64; bits++) {
+        uint64_t low = rand_next(rand) >> bits << bits;
+        uint64_t high = low + ((1ull << bits) - 1);
+        check_range(store, low, high, rand_below(rand, 20000));
+        check_parts(store, low, bits - 6, 1 + (uint32_t)rand_below(rand, 64));
+        uint64_t end = store_segment_high(store, low);
+        assert_true(end >= low);
+        check_range(store, low, end, rand_below(rand, 20000));
+        uint64_t cut = rand_next(rand);
+        check_range(store, cut < low ? cut : low, cut < low ? low : cut, rand_below(rand, 20000));
+    }
+}
+
+static void test_ranges_know_their_digests(void **state)
+{
+    (void)state;
+    enum { KEYS = 6000, STEPS = 40000 };
+    struct store *store = store_create();
+    struct rand rand = {31};
+    for (uint32_t step = 1; step <= STEPS; step++) {
+        uint32_t put_percent = step / 8000 % 2 == 0 ? 90 : 10; /* it grows and shrinks */
+        uint32_t number = (uint32_t)rand_below(&rand, KEYS);
+        if (rand_percent(&rand, put_percent)) {
+            struct kv_position position = {rand_below(&rand, 3), step};
+            store_put(store, &number, sizeof(number), &step, step % 5, position);
+        } else {
+            store_remove(store, &number, sizeof(number));
+        }
+        if (step % 2000 == 0) {
+            check_ranges(store, &rand);
+        }
+    }
+    for (uint32_t number = 0; number < KEYS; number++) {
+        store_remove(store, &number, sizeof(number));
+    }
+    uint64_t len = 7;
+    assert_true(store_range_digest(store, 0, UINT64_MAX, &len) == 0);
+    assert_int_equal(len, 0);
+    store_destroy(store);
+}
+
+/* Two stores that differ in a position alone are told apart. */
+static void test_range_digests_tell_positions_apart(void **state)
+{
+    (void)state;
+    struct store *store = store_create();
+    uint64_t seen[4];
+    static const struct kv_position positions[4] = {{1, 2}, {2, 1}, {1, 3}, {2, 2}};
+    for (size_t i = 0; i < 4; i++) {
+        uint64_t len;
+        store_put(store, "k", 1, "v", 1, positions[i]);
+        seen[i] = store_range_digest(store, 0, UINT64_MAX, &len);
+        for (size_t j = 0; j < i; j++) {
+            assert_true(seen[i] != seen[j]);
+        }
+    }
+    store_destroy(store);
+}
+
+static bool stop_visit(void *ctx, const struct store_entry *entry)
+{
+    uint32_t *left = ctx;
+    (void)entry;
+    return (*left)-- > 1;
+}
+
+static void test_scan_since_stops_at_once(void **state)
+{
+    (void)state;
+    struct store *store = store_create();
+    for (uint32_t i = 0; i < 3000; i++) {
+        put_number(store, i);
+    }
+    uint32_t left = 5;
+    assert_false(store_scan_since(store, 0, UINT64_MAX, 1000, stop_visit, &left));
+    assert_int_equal(left, 0);
+    assert_true(store_scan_since(store, 0, UINT64_MAX, 3000, never_visit, NULL));
+    store_destroy(store);
+}
+
 /* --- collisions --- */
 
 /* Keys of one and the same 64-bit hash: where the first 8 bytes of such a key equal the hash's own
@@ -393,6 +536,10 @@ static void test_equal_hashes_are_kept_apart(void **state)
     assert_false(store_scan(store, hash, hash, &next, equal_visit, &stop));
     assert_int_equal(stop.visits, 1);
     assert_int_equal(next, hash);
+    struct rand rand = {5};
+    check_ranges(store, &rand);
+    check_range(store, hash, hash, 0);
+    check_range(store, hash, hash, 1);
     for (uint32_t i = 0; i < LEN; i++) {
         struct store_entry entry;
         make_equal_hash_key((i * 7919u) % LEN, key);
@@ -520,6 +667,9 @@ int main(void)
         cmocka_unit_test(test_scan_with_stops_sees_each_once),
         cmocka_unit_test(test_ranges_cut_anywhere_cover_everything),
         cmocka_unit_test(test_scan_of_nothing),
+        cmocka_unit_test(test_ranges_know_their_digests),
+        cmocka_unit_test(test_range_digests_tell_positions_apart),
+        cmocka_unit_test(test_scan_since_stops_at_once),
         cmocka_unit_test(test_equal_hashes_are_kept_apart),
         cmocka_unit_test(test_shared_top_bits),
         cmocka_unit_test(test_digest_is_independent_of_order_and_history),

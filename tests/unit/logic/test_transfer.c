@@ -3,70 +3,14 @@
  * memory and its store equal to the primary's, whatever it held before.
  */
 #include "fixture.h"
+#include "joiner.h"
 
 #include "base/alloc.h"
 #include "base/hash.h"
 #include "base/rand.h"
-#include "logic/record.h"
-#include "logic/transfer.h"
 
 #include <stdlib.h>
 #include <string.h>
-
-static void put(struct store *store, const char *key, const char *value, uint64_t view,
-                uint64_t index)
-{
-    store_put(store, key, (uint32_t)strlen(key), value, (uint32_t)strlen(value),
-              (struct kv_position){view, index});
-}
-
-static void apply(struct store *store, const struct kv_record *record)
-{
-    if (record->kind == KV_RECORD_REMOVE) {
-        store_remove(store, record->key, record->key_len);
-    } else {
-        store_put(store, record->key, record->key_len, record->value, record->value_len,
-                  record->position);
-    }
-}
-
-/* What a persistence plugin does with a batch. Returns how many records there were. */
-static uint32_t apply_all(struct store *disk, const struct buffer *records)
-{
-    struct bytes_reader reader = bytes_reader_init(records->bytes, records->len);
-    struct kv_record record;
-    uint32_t count = 0;
-    for (; reader.left > 0; count++) {
-        assert_true(record_decode(&reader, &record));
-        apply(disk, &record);
-    }
-    return count;
-}
-
-static bool same_visit(void *ctx, const struct store_entry *entry)
-{
-    struct store_entry other;
-    assert_true(store_get(ctx, entry->key, entry->key_len, &other));
-    assert_int_equal(entry->value_len, other.value_len);
-    assert_int_equal(position_compare(entry->position, other.position), 0);
-    return true;
-}
-
-/* The same pairs, at the same positions. */
-static void assert_same(const struct store *a, struct store *b)
-{
-    uint64_t next;
-    assert_int_equal(store_len(a), store_len(b));
-    assert_int_equal(store_digest(a), store_digest(b));
-    assert_true(store_scan(a, 0, UINT64_MAX, &next, same_visit, b));
-}
-
-static struct transfer_piece piece_of(const struct buffer *records, uint32_t count, uint64_t low,
-                                      uint64_t high, uint64_t as_of)
-{
-    struct transfer_piece piece = {low, high, as_of, records->bytes, records->len, count};
-    return piece;
-}
 
 /* --- cutting --- */
 
@@ -77,7 +21,7 @@ static void an_empty_store_is_one_empty_piece(void **state)
     struct buffer records;
     uint32_t count = 7;
     buffer_init(&records);
-    assert_true(transfer_cut(store, 0, 1000, &records, &count) == UINT64_MAX);
+    assert_true(transfer_cut(store, 0, UINT64_MAX, 1000, &records, &count) == UINT64_MAX);
     assert_int_equal(count, 0);
     assert_int_equal(records.len, 0);
     buffer_close(&records);
@@ -94,7 +38,7 @@ static void pieces_cover_everything_once(void **state)
     char key[32];
     for (uint64_t i = 1; i <= 500; i++) {
         snprintf(key, sizeof(key), "key-%llu", (unsigned long long)i);
-        put(store, key, "value", 1, i);
+        joiner_fill(store, key, "value", 1, i);
     }
     uint64_t low = 0;
     uint64_t high;
@@ -103,7 +47,7 @@ static void pieces_cover_everything_once(void **state)
         struct buffer records;
         uint32_t count;
         buffer_init(&records);
-        high = transfer_cut(store, low, bytes_max, &records, &count);
+        high = transfer_cut(store, low, UINT64_MAX, bytes_max, &records, &count);
         assert_true(high >= low);
         assert_true(records.len <= bytes_max);
         assert_true(count > 0 || high == UINT64_MAX);
@@ -114,13 +58,13 @@ static void pieces_cover_everything_once(void **state)
             uint64_t hash = hash_bytes(record.key, record.key_len);
             assert_true(hash >= low && hash <= high);
         }
-        assert_int_equal(apply_all(copy, &records), count);
+        assert_int_equal(joiner_apply_batch(copy, &records), count);
         sum += count;
         low = high + 1;
         buffer_close(&records);
     } while (high != UINT64_MAX);
     assert_int_equal(sum, 500);
-    assert_same(store, copy);
+    joiner_assert_same(store, copy);
     store_destroy(store);
     store_destroy(copy);
 }
@@ -132,63 +76,38 @@ static void a_piece_holds_one_pair_at_least(void **state)
     struct buffer records;
     uint32_t count;
     buffer_init(&records);
-    put(store, "a", "a value larger than the limit", 1, 1);
-    put(store, "b", "a value larger than the limit", 1, 2);
-    uint64_t high = transfer_cut(store, 0, 1, &records, &count);
+    joiner_fill(store, "a", "a value larger than the limit", 1, 1);
+    joiner_fill(store, "b", "a value larger than the limit", 1, 2);
+    uint64_t high = transfer_cut(store, 0, UINT64_MAX, 1, &records, &count);
     assert_int_equal(count, 1);
     assert_true(high != UINT64_MAX);
-    assert_true(transfer_cut(store, high + 1, 1, &records, &count) == UINT64_MAX);
+    assert_true(transfer_cut(store, high + 1, UINT64_MAX, 1, &records, &count) == UINT64_MAX);
     assert_int_equal(count, 1);
     buffer_close(&records);
     store_destroy(store);
 }
 
-/* --- applying --- */
-
-struct joiner {
-    struct store *memory;
-    struct store *disk;
-    struct log *log;
-};
-
-static void joiner_open(struct joiner *joiner)
+/* A piece ends where its range does, and is told to. */
+static void a_piece_keeps_to_its_range(void **state)
 {
-    joiner->memory = store_create();
-    joiner->disk = store_create();
-    joiner->log = log_create((struct kv_position){1, 10});
-}
-
-static void joiner_close(struct joiner *joiner)
-{
-    store_destroy(joiner->memory);
-    store_destroy(joiner->disk);
-    log_unref(joiner->log);
-}
-
-static void joiner_put(struct joiner *joiner, const char *key, const char *value, uint64_t view,
-                       uint64_t index)
-{
-    put(joiner->memory, key, value, view, index);
-    put(joiner->disk, key, value, view, index);
-}
-
-/* Applies the whole of `primary` as one piece; returns how many records the disk was told. */
-static uint32_t joiner_take(struct joiner *joiner, const struct store *primary, uint64_t applied,
-                            uint64_t as_of)
-{
+    (void)state;
+    struct store *store = store_create();
     struct buffer records;
-    struct buffer told;
     uint32_t count;
     buffer_init(&records);
-    buffer_init(&told);
-    assert_true(transfer_cut(primary, 0, SIZE_MAX, &records, &count) == UINT64_MAX);
-    struct transfer_piece piece = piece_of(&records, count, 0, UINT64_MAX, as_of);
-    assert_true(transfer_apply(joiner->memory, joiner->log, applied, &piece, &told, &count));
-    assert_int_equal(apply_all(joiner->disk, &told), count);
+    joiner_fill(store, "a", "value", 1, 1);
+    uint64_t hash = hash_bytes("a", 1);
+    assert_true(transfer_cut(store, 0, hash - 1, 1000, &records, &count) == hash - 1);
+    assert_int_equal(count, 0);
+    assert_true(transfer_cut(store, hash, hash, 1000, &records, &count) == hash);
+    assert_int_equal(count, 1);
+    assert_true(transfer_cut(store, hash + 1, UINT64_MAX, 1000, &records, &count) == UINT64_MAX);
+    assert_int_equal(count, 0);
     buffer_close(&records);
-    buffer_close(&told);
-    return count;
+    store_destroy(store);
 }
+
+/* --- applying --- */
 
 static void keys_that_the_primary_lacks_disappear(void **state)
 {
@@ -211,13 +130,13 @@ static void what_is_the_same_already_is_not_written_again(void **state)
     struct joiner joiner;
     struct store *primary = store_create();
     joiner_open(&joiner);
-    put(primary, "same", "value", 1, 3);
+    joiner_fill(primary, "same", "value", 1, 3);
     joiner_put(&joiner, "same", "value", 1, 3);
-    put(primary, "other", "new", 1, 5);
+    joiner_fill(primary, "other", "new", 1, 5);
     joiner_put(&joiner, "other", "old", 1, 4);
     assert_int_equal(joiner_take(&joiner, primary, 10, 10), 1);
-    assert_same(primary, joiner.memory);
-    assert_same(primary, joiner.disk);
+    joiner_assert_same(primary, joiner.memory);
+    joiner_assert_same(primary, joiner.disk);
     joiner_close(&joiner);
     store_destroy(primary);
 }
@@ -229,16 +148,16 @@ static void the_tail_of_the_log_is_done_again(void **state)
     struct store *primary = store_create();
     struct store_entry entry;
     joiner_open(&joiner);
-    put(primary, "x", "as of 10", 1, 10);
+    joiner_fill(primary, "x", "as of 10", 1, 10);
     struct kv_record records[] = {fixture_record("x", "at 11", 1, 11),
                                   fixture_record("gone", NULL, 1, 12),
                                   fixture_record("y", "at 13", 1, 13)};
     for (size_t i = 0; i < 3; i++) {
         log_append(joiner.log, &records[i]);
-        apply(joiner.disk, &records[i]);
+        joiner_apply(joiner.disk, &records[i]);
     }
-    apply(joiner.memory, &records[0]);
-    apply(joiner.memory, &records[1]);
+    joiner_apply(joiner.memory, &records[0]);
+    joiner_apply(joiner.memory, &records[1]);
     /* Records 11 and 12 are committed here, 13 is not: the store is told of all three. */
     assert_int_equal(joiner_take(&joiner, primary, 12, 10), 1 + 3);
     assert_true(store_get(joiner.memory, "x", 1, &entry));
@@ -278,17 +197,44 @@ static void outside_its_range_a_piece_changes_nothing(void **state)
     joiner_close(&joiner);
 }
 
+/* as_of beyond the log's end: the log passes through states that are older, and catches up. */
+static void a_piece_may_be_ahead_of_the_log(void **state)
+{
+    (void)state;
+    struct joiner joiner;
+    struct store *source = store_create();
+    joiner_open(&joiner);
+    joiner_fill(source, "x", "at 14", 1, 14);
+    struct kv_record log[] = {fixture_record("x", "at 11", 1, 11),
+                              fixture_record("y", "at 12", 1, 12), fixture_record("y", NULL, 1, 13),
+                              fixture_record("x", "at 14", 1, 14)};
+    assert_int_equal(joiner_take(&joiner, source, 10, 14), 1);
+    for (size_t i = 0; i < 4; i++) {
+        log_append(joiner.log, &log[i]);
+        joiner_apply(joiner.disk, &log[i]);
+        joiner_apply(joiner.memory, &log[i]);
+    }
+    joiner_assert_same(source, joiner.memory);
+    joiner_assert_same(source, joiner.disk);
+    store_destroy(source);
+    joiner_close(&joiner);
+}
+
 /* --- invalid pieces --- */
 
+/* As content; newer_too: as the pairs that come with digests, too. */
 static void assert_refused(struct joiner *joiner, const struct buffer *records, uint64_t low,
-                           uint64_t high)
+                           uint64_t high, bool newer_too)
 {
     struct buffer told;
     uint32_t count = 99;
     uint64_t digest = store_digest(joiner->memory);
     buffer_init(&told);
-    struct transfer_piece piece = piece_of(records, 1, low, high, 10);
+    struct transfer_piece piece = joiner_piece(records, 1, low, high, 10);
     assert_false(transfer_apply(joiner->memory, joiner->log, 10, &piece, &told, &count));
+    if (newer_too) {
+        assert_false(transfer_apply_newer(joiner->memory, joiner->log, 10, &piece, &told, &count));
+    }
     assert_int_equal(told.len, 0);
     assert_int_equal(count, 99);
     assert_int_equal(store_digest(joiner->memory), digest);
@@ -310,7 +256,7 @@ static void a_removal_in_a_piece_is_refused(void **state)
     buffer_init(&records);
     struct kv_record removal = fixture_record("k", NULL, 1, 9);
     append(&records, &removal);
-    assert_refused(&joiner, &records, 0, UINT64_MAX);
+    assert_refused(&joiner, &records, 0, UINT64_MAX, true);
     buffer_close(&records);
     joiner_close(&joiner);
 }
@@ -326,8 +272,8 @@ static void a_pair_outside_the_range_is_refused(void **state)
     buffer_init(&records);
     struct kv_record record = fixture_record("k", "v", 1, 9);
     append(&records, &record);
-    assert_refused(&joiner, &records, hash + 1, UINT64_MAX);
-    assert_refused(&joiner, &records, 0, hash - 1);
+    assert_refused(&joiner, &records, hash + 1, UINT64_MAX, true);
+    assert_refused(&joiner, &records, 0, hash - 1, true);
     buffer_close(&records);
     joiner_close(&joiner);
 }
@@ -345,7 +291,7 @@ static void pairs_out_of_order_are_refused(void **state)
     struct kv_record earlier = fixture_record(a_first ? "a" : "b", "v", 1, 8);
     append(&records, &later);
     append(&records, &earlier);
-    assert_refused(&joiner, &records, 0, UINT64_MAX);
+    assert_refused(&joiner, &records, 0, UINT64_MAX, false);
     buffer_close(&records);
     joiner_close(&joiner);
 }
@@ -362,7 +308,7 @@ static void a_piece_that_is_cut_off_is_refused(void **state)
     append(&records, &record);
     for (size_t len = records.len - 1; len > 0; len--) {
         struct buffer cut = {records.bytes, len, len};
-        assert_refused(&joiner, &cut, 0, UINT64_MAX);
+        assert_refused(&joiner, &cut, 0, UINT64_MAX, true);
     }
     buffer_close(&records);
     joiner_close(&joiner);
@@ -409,14 +355,14 @@ static void keys_of_one_hash_are_never_separated(void **state)
     }
     buffer_init(&records);
     buffer_init(&told);
-    uint64_t high = transfer_cut(primary, 0, 1, &records, &count);
+    uint64_t high = transfer_cut(primary, 0, UINT64_MAX, 1, &records, &count);
     assert_int_equal(count, 4); /* whatever the limit is */
-    struct transfer_piece piece = piece_of(&records, count, 0, high, 10);
+    struct transfer_piece piece = joiner_piece(&records, count, 0, high, 10);
     assert_true(transfer_apply(joiner.memory, joiner.log, 10, &piece, &told, &count));
     assert_int_equal(count, 2 + 3); /* two removals; 0, 1 and 3 */
-    apply_all(joiner.disk, &told);
-    assert_same(primary, joiner.memory);
-    assert_same(primary, joiner.disk);
+    joiner_apply_batch(joiner.disk, &told);
+    joiner_assert_same(primary, joiner.memory);
+    joiner_assert_same(primary, joiner.disk);
     buffer_close(&records);
     buffer_close(&told);
     joiner_close(&joiner);
@@ -538,7 +484,7 @@ static void property_commit(struct property *property, uint64_t index)
 {
     while (property->committed < index) {
         struct kv_record record = log_get(property->log, ++property->committed);
-        apply(property->primary, &record);
+        joiner_apply(property->primary, &record);
     }
 }
 
@@ -548,9 +494,9 @@ static void property_cut(struct property *property)
     uint32_t count;
     sent->is_piece = true;
     buffer_init(&sent->records);
-    uint64_t high = transfer_cut(property->primary, property->cursor,
+    uint64_t high = transfer_cut(property->primary, property->cursor, UINT64_MAX,
                                  rand_below(&property->rand, 1500), &sent->records, &count);
-    sent->piece = piece_of(&sent->records, count, property->cursor, high, property->committed);
+    sent->piece = joiner_piece(&sent->records, count, property->cursor, high, property->committed);
     property->all_cut = high == UINT64_MAX;
     property->cursor = high + 1;
 }
@@ -563,7 +509,7 @@ static void property_take(struct property *property)
     if (!sent->is_piece) {
         struct kv_record record = log_get(property->log, sent->piece.as_of);
         log_append(joiner->log, &record);
-        apply(joiner->disk, &record);
+        joiner_apply(joiner->disk, &record);
         return;
     }
     struct buffer told;
@@ -571,11 +517,11 @@ static void property_take(struct property *property)
     buffer_init(&told);
     assert_true(transfer_apply(joiner->memory, joiner->log, property->applied, &sent->piece, &told,
                                &count));
-    assert_int_equal(apply_all(joiner->disk, &told), count);
+    assert_int_equal(joiner_apply_batch(joiner->disk, &told), count);
     buffer_close(&told);
     /* Nothing older than the newest piece is asked for again. */
     uint64_t keep = property->applied < sent->piece.as_of ? property->applied : sent->piece.as_of;
-    log_trim(joiner->log, keep);
+    log_trim(joiner->log, keep, 0);
 }
 
 /* The joiner hears what is committed, and shows it as far as it has it. */
@@ -585,7 +531,7 @@ static void property_show(struct property *property, uint64_t committed)
     uint64_t index = committed < last ? committed : last;
     while (property->applied < index) {
         struct kv_record record = log_get(property->joiner.log, ++property->applied);
-        apply(property->joiner.memory, &record);
+        joiner_apply(property->joiner.memory, &record);
     }
 }
 
@@ -640,8 +586,8 @@ static void property_hold(uint32_t colliding)
     for (uint64_t seed = 1; seed <= 1000; seed++) {
         property_open(property, seed, colliding);
         property_run(property);
-        assert_same(property->primary, property->joiner.memory);
-        assert_same(property->primary, property->joiner.disk);
+        joiner_assert_same(property->primary, property->joiner.memory);
+        joiner_assert_same(property->primary, property->joiner.disk);
         compared += store_len(property->primary);
         property_close(property);
     }
@@ -667,7 +613,9 @@ int main(void)
         cmocka_unit_test(an_empty_store_is_one_empty_piece),
         cmocka_unit_test(pieces_cover_everything_once),
         cmocka_unit_test(a_piece_holds_one_pair_at_least),
+        cmocka_unit_test(a_piece_keeps_to_its_range),
         cmocka_unit_test(keys_that_the_primary_lacks_disappear),
+        cmocka_unit_test(a_piece_may_be_ahead_of_the_log),
         cmocka_unit_test(what_is_the_same_already_is_not_written_again),
         cmocka_unit_test(the_tail_of_the_log_is_done_again),
         cmocka_unit_test(outside_its_range_a_piece_changes_nothing),

@@ -238,6 +238,110 @@ static void test_a_piece_repeats_a_refused_record(void **state)
     bench_end(&bench);
 }
 
+/* Another node takes over the log that has come so far, of which so much is committed there: as
+ * primary_start() does. */
+static void bench_adopt(struct bench *bench, const struct bench *before, uint64_t committed)
+{
+    uint64_t last = log_last_index(before->replica->log);
+    bench_begin(bench);
+    memcpy(bench->values, before->values, sizeof(bench->values));
+    memcpy(bench->keys, before->keys, sizeof(bench->keys));
+    memcpy(bench->is_void, before->is_void, sizeof(bench->is_void));
+    bench->replica->view.number = before->replica->view.number + 1;
+    for (uint64_t index = 1; index <= last; index++) {
+        struct kv_record record = log_get(before->replica->log, index);
+        operations_add(&bench->replica->primary.operations, 1, index - 1,
+                       hash_bytes(record.key, record.key_len))
+            ->answered = true;
+        log_append(bench->replica->log, &record);
+    }
+    for (uint64_t index = 1; index <= committed; index++) {
+        operations_done(&bench->replica->primary.operations, index);
+    }
+    replica_commit(bench->replica, committed);
+    for (uint64_t index = committed + 1; index <= last; index++) {
+        undo_adopt(bench->replica, index);
+    }
+}
+
+/* What an undo in the log undoes is void at the next primary, too, and is not passed alone. */
+static void test_an_undo_is_taken_over(void **state)
+{
+    (void)state;
+    struct bench first;
+    struct bench second;
+    bench_begin(&first);
+    bench_update(&first, 1, "old");
+    bench_refuse(&first, bench_update(&first, 1, "bad")); /* 2, undone by 3 */
+    bench_update(&first, 2, "x");
+    bench_adopt(&second, &first, 1);
+    assert_true(index_set_has(&second.replica->primary.voids, 2));
+    assert_false(undo_is_possible(second.replica, 3));
+    assert_int_equal(index_set_floor(&second.replica->primary.stops, 2), 1);
+    assert_int_equal(index_set_floor(&second.replica->primary.stops, 3), 3);
+    bench_check(&second);
+    /* What it brought back is void now: it goes with it. */
+    bench_refuse(&second, 4);
+    bench_check(&second);
+    bench_end(&second);
+    /* All committed before: nothing is left of it. */
+    bench_adopt(&second, &first, 4);
+    assert_false(index_set_has(&second.replica->primary.voids, 2));
+    bench_check(&second);
+    bench_end(&second);
+    bench_end(&first);
+}
+
+/* A later update of its key makes up for it: no record says then that it was void. */
+static bool bench_has_newer(const struct bench *bench, uint64_t index)
+{
+    for (uint64_t next = index + 1; next <= log_last_index(bench->replica->log); next++) {
+        struct kv_record record = log_get(bench->replica->log, next);
+        if (record.client != 0 && bench->keys[next] == bench->keys[index] &&
+            !bench->is_void[next]) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Wherever the old primary was, and whatever is refused then. Without an undo in the log a new one
+ * learns only from the stores that refuse it what is void: refusals are told anew. */
+static void test_random_logs_are_taken_over(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= 500; seed++) {
+        struct rand rand = {.state = seed};
+        struct bench first;
+        struct bench second;
+        bench_begin(&first);
+        for (uint32_t i = 0; i < UPDATES / 2; i++) {
+            char value[16];
+            snprintf(value, sizeof(value), "v%u", i);
+            bench_update(&first, (uint32_t)rand_below(&rand, KEYS),
+                         rand_percent(&rand, 25) ? NULL : value);
+            uint64_t index = 1 + rand_below(&rand, log_last_index(first.replica->log));
+            if (rand_percent(&rand, 30) && undo_is_possible(first.replica, index) &&
+                !bench_has_newer(&first, index)) {
+                bench_refuse(&first, index);
+            }
+        }
+        uint64_t committed = index_set_floor(&first.replica->primary.stops,
+                                             rand_below(&rand, log_last_index(first.replica->log)));
+        bench_adopt(&second, &first, committed);
+        bench_check(&second);
+        for (uint32_t i = 0; i < 10; i++) {
+            uint64_t index = 1 + rand_below(&rand, log_last_index(second.replica->log));
+            if (undo_is_possible(second.replica, index)) {
+                bench_refuse(&second, index);
+                bench_check(&second);
+            }
+        }
+        bench_end(&second);
+        bench_end(&first);
+    }
+}
+
 static void test_random_refusals(void **state)
 {
     (void)state;
@@ -277,6 +381,8 @@ int main(void)
         cmocka_unit_test(test_an_undo_that_becomes_void),
         cmocka_unit_test(test_a_void_undo_is_refused_too),
         cmocka_unit_test(test_a_piece_repeats_a_refused_record),
+        cmocka_unit_test(test_an_undo_is_taken_over),
+        cmocka_unit_test(test_random_logs_are_taken_over),
         cmocka_unit_test(test_random_refusals),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,7 +1,7 @@
 /* The view: look-ups and the byte form, strict in what it takes. */
 #include "base/alloc.h"
 #include "harness.h"
-#include "logic/view.h"
+#include "logic/node.h"
 #include "samples.h"
 
 #include <setjmp.h>
@@ -93,6 +93,10 @@ static void test_the_largest_view_fits(void **state)
             memset(member->uris[j], 'u', URI_MAX);
         }
     }
+    view.arbiter_uris_len = URIS_MAX;
+    for (uint32_t j = 0; j < URIS_MAX; j++) {
+        memset(view.arbiter_uris[j], 'a', URI_MAX);
+    }
     assert_int_equal(decode_encoded(), KV_OK);
     assert_memory_equal(&view, &read, sizeof(view));
 }
@@ -126,6 +130,25 @@ static void test_what_no_arbiter_writes(void **state)
     sample_view(&view, 3);
     view.number = 0;
     assert_int_equal(decode_encoded(), KV_E_MALFORMED);
+    sample_view(&view, 3);
+    view.forced = view.number;
+    assert_int_equal(decode_encoded(), KV_OK);
+    view.forced = view.number + 1;
+    assert_int_equal(decode_encoded(), KV_E_MALFORMED);
+    sample_view(&view, 3);
+    view.ack = ACK_LOCAL;
+    assert_int_equal(decode_encoded(), KV_OK);
+    view.ack = ACK_LOCAL + 1;
+    assert_int_equal(decode_encoded(), KV_E_MALFORMED);
+    view.ack = 0; /* there is a primary */
+    assert_int_equal(decode_encoded(), KV_E_MALFORMED);
+    sample_view(&view, 3);
+    view.arbiter_uris[1][0] = '\0';
+    assert_int_equal(decode_encoded(), KV_E_MALFORMED);
+    view.arbiter_uris_len = 0;
+    memset(view.arbiter_uris, 0, sizeof(view.arbiter_uris));
+    assert_int_equal(decode_encoded(), KV_OK);
+    assert_memory_equal(&view, &read, sizeof(view));
 }
 
 static void test_primary_must_be_in_sync(void **state)
@@ -133,7 +156,10 @@ static void test_primary_must_be_in_sync(void **state)
     (void)state;
     sample_view(&view, 3);
     view.primary = 0;
+    assert_int_equal(decode_encoded(), KV_E_MALFORMED); /* whose ack is that? */
+    view.ack = 0;
     assert_int_equal(decode_encoded(), KV_OK);
+    view.ack = ACK_LOCAL;
     view.primary = 103; /* a candidate */
     assert_int_equal(decode_encoded(), KV_E_MALFORMED);
     view.primary = 999; /* nobody */
@@ -145,14 +171,24 @@ static void test_primary_must_be_in_sync(void **state)
 static void test_numbers_out_of_range(void **state)
 {
     (void)state;
-    enum { MEMBERS_LEN_AT = 24, STATE_AT = 28 + 24, URIS_LEN_AT = STATE_AT + 1, NAME_AT };
+    enum {
+        ARBITER_URIS_LEN_AT = 33,
+        MEMBERS_LEN_AT = 34,
+        STATE_AT = 38 + 32,
+        URIS_LEN_AT = STATE_AT + 1,
+        NAME_AT
+    };
     sample_view(&view, 2);
+    view.arbiter_uris_len = 0;
     size_t len = encode();
     static const uint8_t bad_states[] = {0, 3, 255};
     for (size_t i = 0; i < sizeof(bad_states); i++) {
         bytes[STATE_AT] = bad_states[i];
         assert_int_equal(view_decode(bytes, len, &read), KV_E_MALFORMED);
     }
+    encode();
+    bytes[ARBITER_URIS_LEN_AT] = URIS_MAX + 1;
+    assert_int_equal(view_decode(bytes, len, &read), KV_E_MALFORMED);
     encode();
     bytes[URIS_LEN_AT] = 0;
     assert_int_equal(view_decode(bytes, len, &read), KV_E_MALFORMED);

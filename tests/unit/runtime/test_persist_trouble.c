@@ -101,6 +101,132 @@ static void test_shared(void **state)
     worker_stop();
 }
 
+static const struct kv_setting shared_settings[] = {{"scope", "shared"}};
+
+static void start_shared(void)
+{
+    worker_plugin.descriptor.capabilities = KV_PERSIST_SHARED | KV_PERSIST_LOAD;
+    worker_plugin.descriptor.options_len = 1;
+    plan.settings = shared_settings;
+    worker_start_and_load();
+}
+
+/* The view that a shared store is told is the writer's, also with records from before it: so it can
+ * tell the primary before from the new one. */
+static void test_shared_is_told_who_writes(void **state)
+{
+    (void)state;
+    struct persist_worker_batch batch = {.position = {4, 20}, .is_primary = true, .view = 7};
+    start_shared();
+    assert_int_equal(worker_apply_like(1, 0, &batch), KV_OK);
+    assert_true(seen.position.view == 7 && seen.position.index == 20);
+    batch.position = (struct kv_position){8, 21};
+    assert_int_equal(worker_apply_like(2, 1, &batch), KV_OK);
+    assert_true(seen.position.view == 8 && seen.position.index == 21);
+    batch.position = (struct kv_position){0, 0}; /* not complete is not complete */
+    assert_int_equal(worker_apply_like(3, 1, &batch), KV_OK);
+    assert_true(seen.position.view == 0 && seen.position.index == 0);
+    worker_stop();
+}
+
+static void test_own_is_told_the_records_view(void **state)
+{
+    (void)state;
+    const struct persist_worker_batch batch = {.position = {4, 20}, .is_primary = true, .view = 7};
+    worker_start_and_load();
+    assert_int_equal(worker_apply_like(1, 1, &batch), KV_OK);
+    assert_true(seen.position.view == 4 && seen.position.index == 20);
+    assert_string_equal(seen.order, "OA");
+    worker_stop();
+}
+
+/* The store refuses the primary before; that has its batch again when it knows that it is none, and
+ * is not held up by it then. */
+static void test_shared_deposed(void **state)
+{
+    (void)state;
+    struct persist_worker_batch batch = {.position = {4, 20}, .is_primary = true, .view = 7};
+    plan.apply_statuses[1] = KV_E_REJECTED;
+    plan.apply_statuses[2] = KV_E_REJECTED;
+    start_shared();
+    assert_int_equal(worker_apply_like(1, 1, &batch), KV_OK);
+    assert_int_equal(worker_apply_like(2, 1, &batch), KV_E_REJECTED);
+    assert_int_equal(worker_apply_like(3, 1, &batch), KV_E_REJECTED);
+    batch.is_primary = false;
+    assert_int_equal(worker_apply_like(4, 1, &batch), KV_OK);
+    assert_int_equal(seen.applies, 3);
+    assert_string_equal(seen.order, "OCOAAA"); /* nor is it a store in a bad way */
+    batch.is_primary = true;                   /* and once more primary */
+    batch.view = 9;
+    assert_int_equal(worker_apply_like(5, 1, &batch), KV_OK);
+    assert_true(seen.position.view == 9 && seen.position.index == 20);
+    worker_stop();
+}
+
+/* A node that is the primary with what it has loaded, when the store has gone on meanwhile, would
+ * take that back. */
+static void test_shared_changed_since_it_was_loaded(void **state)
+{
+    (void)state;
+    const struct persist_worker_batch batch = {
+        .position = {3, 1000}, .is_primary = true, .view = 7};
+    plan.open_positions[1] = (struct kv_position){3, 1002};
+    start_shared();
+    worker_apply_like(1, 0, &batch);
+    assert_true(told.has_failed && told.status == KV_E_REJECTED && !told.failed_in_create);
+    assert_non_null(strstr(told.error, "start this node again (position (3, 1002) now, (3, 1000) "
+                                       "then"));
+    assert_int_equal(seen.applies, 0);
+    kit_run_until(&told.loop, &told.is_stopped);
+}
+
+/* It is looked for until the store can be opened, and not where the node has followed a primary
+ * since. */
+static void test_shared_changed_as_it_should(void **state)
+{
+    (void)state;
+    struct persist_worker_batch batch = {.position = {4, 20}};
+    start_shared();
+    assert_int_equal(worker_apply_like(1, 1, &batch), KV_OK);
+    batch.is_primary = true;
+    plan.open_positions[1] = (struct kv_position){5, 1};
+    assert_int_equal(worker_apply_like(2, 1, &batch), KV_OK);
+    assert_string_equal(seen.order, "OA");
+    worker_stop();
+}
+
+static void test_shared_cannot_be_looked_at(void **state)
+{
+    (void)state;
+    const struct persist_worker_batch batch = {
+        .position = {3, 1000}, .is_primary = true, .view = 7};
+    uint64_t number = 1;
+    plan.open_statuses[1] = KV_E_RETRY;
+    plan.open_positions[2] = (struct kv_position){3, 1001};
+    start_shared();
+    worker_apply_until_stored(&number, &batch);
+    assert_true(told.has_failed && told.status == KV_E_REJECTED);
+    assert_true(seen.opens == 3 && seen.applies == 0);
+    kit_run_until(&told.loop, &told.is_stopped);
+}
+
+/* What it has written itself, with an outcome that it did not learn, is no change by others. */
+static void test_shared_changed_by_itself(void **state)
+{
+    (void)state;
+    const struct persist_worker_batch batch = {
+        .position = {3, 1000}, .is_primary = true, .view = 7};
+    uint64_t number = 2;
+    plan.apply_statuses[0] = KV_E_IO;
+    plan.open_positions[2] = (struct kv_position){7, 1000};
+    start_shared();
+    assert_int_equal(worker_apply_like(1, 1, &batch), KV_E_IO);
+    worker_apply_until_stored(&number, &batch);
+    assert_false(told.has_failed);
+    assert_string_equal(seen.order, "OCOACOA");
+    worker_stop();
+}
+
 static void test_not_shared(void **state)
 {
     (void)state;
@@ -334,6 +460,13 @@ int main(void)
         TEST(test_reset_again_after_reopening),
         TEST(test_no_reset_of_a_store_that_loads),
         TEST(test_shared),
+        TEST(test_shared_is_told_who_writes),
+        TEST(test_own_is_told_the_records_view),
+        TEST(test_shared_deposed),
+        TEST(test_shared_changed_since_it_was_loaded),
+        TEST(test_shared_changed_as_it_should),
+        TEST(test_shared_cannot_be_looked_at),
+        TEST(test_shared_changed_by_itself),
         TEST(test_not_shared),
         TEST(test_behind),
         TEST(test_behind_by_view),

@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -299,18 +300,23 @@ static void test_ready_and_stop(void **state)
     (void)state;
     char uri[KIT_PATH_MAX];
     char file[KIT_PATH_MAX];
-    char first[256];
-    char again[256];
+    char first[256] = "";
+    char again[256] = "";
     START(NULL);
     expect_ready("primary", uri);
     expect_clean_stop(SIGTERM);
     kit_join(folder, "data/node.id", file);
     size_t len = kit_read_file(file, first, sizeof(first));
+    START("--check"); /* is no start */
+    assert_int_equal(finish(), 0);
     START(NULL);
     expect_ready("primary", uri);
     expect_clean_stop(SIGINT);
     assert_int_equal(kit_read_file(file, again, sizeof(again)), len);
-    assert_memory_equal(first, again, len);
+    char *starts = strstr(first, "\nstarts 0000000000000001\n");
+    assert_non_null(starts);
+    assert_memory_equal(first, again, starts - first);
+    assert_non_null(strstr(again, "\nstarts 0000000000000002\n"));
 }
 
 static void test_arbiter_alone(void **state)
@@ -397,6 +403,71 @@ static void test_data_folder(void **state)
     kit_write_file(path, "kvnode identity 1\n", 18);
     START(NULL);
     expect_exit(5, "node.id is damaged");
+}
+
+static void write_second_config(void)
+{
+    char text[2048];
+    int len = snprintf(text, sizeof(text),
+                       "node = { name = \"n2\"; roles = [\"replica\"]; arbiter = \"\"; };\n"
+                       "persistence = { plugin = \"persist-file\"; };\n");
+    kit_write_file(config, text, (size_t)len);
+}
+
+static void copy_identity(const char *from, const char *to)
+{
+    char path[KIT_PATH_MAX];
+    uint8_t bytes[300];
+    kit_join(folder, from, path);
+    size_t len = kit_read_file(path, bytes, sizeof(bytes));
+    kit_join(folder, to, path);
+    kit_write_file(path, bytes, len);
+}
+
+/* A copy of a data folder is refused while the original is in use, and whoever starts it again gets
+ * the same answer, from the folder: it does not come to look like the newer one. */
+static void test_copied_folder(void **state)
+{
+    (void)state;
+    char arbiter[KIT_PATH_MAX + 32];
+    char data[KIT_PATH_MAX + 32];
+    char store[KIT_PATH_MAX + 32];
+    char copy[KIT_PATH_MAX + 32];
+    char copy_store[KIT_PATH_MAX + 32];
+    char path[KIT_PATH_MAX];
+    char uri[KIT_PATH_MAX];
+    START(NULL);
+    expect_ready("primary", uri);
+    struct process first = process;
+    write_second_config();
+    snprintf(arbiter, sizeof(arbiter), "node.arbiter=%s", uri);
+    snprintf(data, sizeof(data), "node.data=%s/data2", folder);
+    snprintf(store, sizeof(store), "persistence.path=%s/store2", folder);
+    snprintf(copy, sizeof(copy), "node.data=%s/copy", folder);
+    snprintf(copy_store, sizeof(copy_store), "persistence.path=%s/store3", folder);
+
+    START("--set", arbiter, "--set", data, "--set", store);
+    read_until(0, "ready name=n2 role=secondary");
+    kit_join(folder, "copy", path);
+    assert_int_equal(mkdir(path, 0755), 0);
+    copy_identity("data2/node.id", "copy/node.id");
+    expect_clean_stop(SIGTERM);
+    START("--set", arbiter, "--set", data, "--set", store);
+    read_until(0, "ready name=n2 role=secondary");
+    struct process second = process;
+
+    START("--set", arbiter, "--set", copy, "--set", copy_store);
+    expect_exit(4, "event=join-rejected reason=");
+    expect_text(1, "refused=copy");
+    for (unsigned i = 0; i < 3; i++) {
+        START("--set", arbiter, "--set", copy, "--set", copy_store);
+        expect_exit(4, "/copy is a copy of another node's folder");
+        assert_null(strstr(process.texts[1], "join-rejected"));
+    }
+    process = second;
+    expect_clean_stop(SIGTERM);
+    process = first;
+    expect_clean_stop(SIGTERM);
 }
 
 static void test_store_that_does_not_open(void **state)
@@ -487,6 +558,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_nobody_to_join, setup, teardown),
         cmocka_unit_test_setup_teardown(test_leave_before_joining, setup, teardown),
         cmocka_unit_test_setup_teardown(test_data_folder, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_copied_folder, setup, teardown),
         cmocka_unit_test_setup_teardown(test_store_that_does_not_open, setup, teardown),
         cmocka_unit_test_setup_teardown(test_reason_with_quotes, setup, teardown),
         cmocka_unit_test_setup_teardown(test_hanging_store, setup, teardown),
