@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Shows kvnode at work on this machine's own package index: installs what is missing, builds, starts
-# an arbiter with a primary and two secondaries, one of them on Berkeley DB, imports about 60,000 real
-# pairs while that one is killed with -9 and comes back, reads some on each node, and shows that all
-# agree.
+# an arbiter, a primary and two secondaries, one of them on Berkeley DB, imports about 60,000 real
+# pairs while the primary is killed with -9, another takes over, and the first comes back and is
+# handed its place again; reads some pairs on each node, and shows that all agree.
 #
 # Usage: demo.sh [--udp] [--keep]
 #   --udp    nodes and kvctl talk over UDP instead of TCP
@@ -37,11 +37,12 @@ cmake --build --preset release
 bin=$PWD/build/release/bin
 demo=$PWD/build/demo
 
-# Nodes of an earlier run that was left with --keep.
-for pid_file in "$demo"/*.pid; do
-    [ -e "$pid_file" ] || continue
-    pid=$(cat "$pid_file")
-    if [ "$(readlink "/proc/$pid/exe" 2>/dev/null || true)" = "$bin/kvnode" ]; then
+# Nodes of an earlier run that was left with --keep; the arbiter last, since the others tell it.
+for name in n3 n2 n1 a; do
+    [ -e "$demo/$name.pid" ] || continue
+    pid=$(cat "$demo/$name.pid")
+    program=$(readlink "/proc/$pid/exe" 2>/dev/null || true)
+    if [ "${program% (deleted)}" = "$(readlink -f "$bin/kvnode")" ]; then
         echo "stopping process $pid of an earlier demo"
         kill "$pid" 2>/dev/null || true
         while kill -0 "$pid" 2>/dev/null; do sleep 0.1; done
@@ -50,42 +51,51 @@ done
 rm -rf "$demo"
 mkdir -p "$demo"
 
-# The first of three ports in a row that nobody listens on (with TCP; a UDP port that is taken ends
+# The first of four ports in a row that nobody listens on (with TCP; a UDP port that is taken ends
 # the demo with a clear message).
 port=7400
 while (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null ||
     (exec 3<>"/dev/tcp/127.0.0.1/$((port + 1))") 2>/dev/null ||
-    (exec 3<>"/dev/tcp/127.0.0.1/$((port + 2))") 2>/dev/null; do
+    (exec 3<>"/dev/tcp/127.0.0.1/$((port + 2))") 2>/dev/null ||
+    (exec 3<>"/dev/tcp/127.0.0.1/$((port + 3))") 2>/dev/null; do
     port=$((port + 10))
 done
 export KV_ARBITER=$scheme://127.0.0.1:$port
 
-start_node() { # start_node NUMBER
-    local n=$1 store=()
-    [ "$n" -ne 3 ] || store=(--set persistence.plugin=persist-bdb --set persistence.path=data/n3/bdb)
-    : >"$demo/n$n.out"
-    (cd "$demo" && exec "$bin/kvnode" -c "$OLDPWD/etc/three-nodes/n$n.cfg" \
-        --set "node.arbiter=$KV_ARBITER" \
-        --set "transports.[0].plugin=transport-$scheme" \
-        --set "transports.[0].listen=$scheme://127.0.0.1:$((port + n - 1))" "${store[@]}") \
-        >"$demo/n$n.out" 2>>"$demo/n$n.log" &
-    echo $! >"$demo/n$n.pid"
+start_node() { # start_node NAME: a, the arbiter; n1, n2, n3, replicas
+    local name=$1 number=0 roles=arbiter store=
+    if [ "$name" != a ]; then
+        number=${name#n} roles=replica
+        store="persistence = { plugin = \"persist-file\"; path = \"data/$name/store\"; };"
+        [ "$name" != n3 ] ||
+            store="persistence = { plugin = \"persist-bdb\"; path = \"data/$name/bdb\"; };"
+    fi
+    cat >"$demo/$name.cfg" <<CONFIG
+node = { name = "$name"; roles = [ "$roles" ]; arbiter = "$KV_ARBITER"; };
+transports = ( { plugin = "transport-$scheme"; listen = "$scheme://127.0.0.1:$((port + number))"; } );
+$store
+CONFIG
+    : >"$demo/$name.out"
+    (cd "$demo" && exec "$bin/kvnode" -c "$name.cfg") >"$demo/$name.out" 2>>"$demo/$name.log" &
+    echo $! >"$demo/$name.pid"
 }
 
-wait_ready() { # wait_ready NUMBER
-    local n=$1
+wait_ready() { # wait_ready NAME
+    local name=$1
     for _ in $(seq 300); do
-        if grep -q '^ready ' "$demo/n$n.out"; then
-            cat "$demo/n$n.out"
+        if grep -q '^ready ' "$demo/$name.out"; then
+            cat "$demo/$name.out"
             return
         fi
-        kill -0 "$(cat "$demo/n$n.pid")" 2>/dev/null || break
+        kill -0 "$(cat "$demo/$name.pid")" 2>/dev/null || break
         sleep 0.1
     done
-    echo "n$n does not become ready; its log ends with:" >&2
-    tail -n 20 "$demo/n$n.log" >&2
+    echo "$name does not become ready; its log ends with:" >&2
+    tail -n 20 "$demo/$name.log" >&2
     exit 1
 }
+
+primary() { "$bin/kvctl" status --json | sed -n 's/.*"primary": *"\([^"]*\)".*/\1/p'; }
 
 finish() {
     local status=$?
@@ -98,13 +108,11 @@ finish() {
 }
 trap finish EXIT
 
-say "2/7 an arbiter with a primary (n1) and a secondary (n2) on file stores, a secondary (n3) on Berkeley DB"
-start_node 1
-wait_ready 1
-start_node 2
-start_node 3
-wait_ready 2
-wait_ready 3
+say "2/7 an arbiter (a), a primary (n1) and a secondary (n2) on file stores, a secondary (n3) on Berkeley DB"
+for name in a n1 n2 n3; do
+    start_node $name
+    wait_ready $name
+done
 
 say "3/7 the package index of this machine as key TAB value lines"
 if [ "$(apt-cache dumpavail | grep -c '^Package:')" -lt 1000 ]; then
@@ -124,20 +132,29 @@ apt-cache dumpavail | awk '
     END { flush_stanza() }' >"$demo/packages.tsv"
 echo "$(wc -l <"$demo/packages.tsv") pairs, $(du -h "$demo/packages.tsv" | cut -f1)"
 
-say "4/7 import; meanwhile n3 is killed with -9 and comes back"
+say "4/7 import; meanwhile the primary is killed with -9, and comes back"
 "$bin/kvctl" import "$demo/packages.tsv" --progress &
 import=$!
-keys_on_primary() { "$bin/kvctl" status --json | grep -o '"keys": *[0-9]*' | head -n 1 | grep -o '[0-9]*$' || echo 0; }
+updates_at() { # updates_at NODE: how many it has seen committed; 0 when it does not say
+    "$bin/kvctl" digest --node "$1" --json 2>/dev/null |
+        sed -n 's/.*"committed_index": *\([0-9]*\).*/\1/p' | grep . || echo 0
+}
 third=$(($(wc -l <"$demo/packages.tsv") / 3))
-while kill -0 $import 2>/dev/null && [ "$(keys_on_primary)" -lt "$third" ]; do sleep 0.05; done
-kill -9 "$(cat "$demo/n3.pid")"
-wait "$(cat "$demo/n3.pid")" 2>/dev/null || true
-printf '\n   n3 killed with -9\n'
-sleep 1
-start_node 3
-printf '\n   n3 started again\n'
+while kill -0 $import 2>/dev/null && [ "$(updates_at n1)" -lt "$third" ]; do sleep 0.05; done
+kill -9 "$(cat "$demo/n1.pid")"
+wait "$(cat "$demo/n1.pid")" 2>/dev/null || true
+printf '\n   n1, the primary, killed with -9\n'
+next=n1
+while [ "${next:-n1}" = n1 ]; do
+    sleep 0.05
+    next=$(primary)
+done
+printf '\n   %s has become the primary; the import goes on\n' "$next"
+start_node n1
+wait_ready n1
+printf '\n   n1 is back, and is handed its place again: '
+"$bin/kvctl" handover n1
 wait $import
-wait_ready 3
 
 say "5/7 some pairs, read back on each node"
 for key in $(cut -f1 "$demo/packages.tsv" | awk 'NR % 20000 == 1' | head -n 3); do
@@ -159,21 +176,22 @@ if [ $keep = yes ]; then
   kvctl put hello world; kvctl get hello --node n3
   kvctl scan --prefix bash --limit 5
   kvctl bench --seconds 5
-  kill -9 \$(cat build/demo/n2.pid); kvctl status
+  kvctl handover n2
+  kill -9 \$(cat build/demo/n2.pid); sleep 1; kvctl status
   tail -f build/demo/n1.log
-Stop it with: kill \$(cat build/demo/n{3,2,1}.pid)
+Stop it with: kill \$(cat build/demo/{n3,n2,n1,a}.pid)
 TRY
     exit 0
 fi
 
-say "7/7 stopping cleanly, secondaries first"
-for n in 3 2 1; do
-    pid=$(cat "$demo/n$n.pid")
+say "7/7 stopping cleanly, the arbiter last"
+for name in n3 n2 n1 a; do
+    pid=$(cat "$demo/$name.pid")
     kill "$pid"
     status=0
     wait "$pid" || status=$?
-    rm "$demo/n$n.pid"
-    echo "n$n left with exit status $status"
+    rm "$demo/$name.pid"
+    echo "$name left with exit status $status"
     [ $status -eq 0 ]
 done
 say "done: $(wc -l <"$demo/packages.tsv") pairs went in, all nodes agreed, all stopped cleanly"

@@ -2,6 +2,7 @@
 
 #include "base/alloc.h"
 #include "base/check.h"
+#include "base/hash.h"
 #include "base/status.h"
 #include "host/guard_transport.h"
 #include "host/links.h"
@@ -14,6 +15,10 @@
 /* Losses are logged at most this often; the pause doubles while they go on. */
 #define NETWORK_REPORT_MIN_MS 1000u
 #define NETWORK_REPORT_MAX_MS 64000u
+
+/* So many addresses that lead nowhere are remembered, so that each is told once only: the logic
+ * tries them again and again. */
+#define NETWORK_TOLD_MAX 64u
 
 /* X(name): totals since the start. */
 #define NETWORK_COUNTER_TABLE(X)                                                 \
@@ -57,6 +62,8 @@ struct network {
     struct network_counters reported;
     uint64_t reported_ms;
     uint32_t report_pause_ms;
+    uint64_t told[NETWORK_TOLD_MAX]; /* hashes; a ring */
+    uint32_t told_count;
     bool is_stopping;
 };
 
@@ -254,6 +261,19 @@ static struct network_transport *network_transport_for(struct network *network, 
     return NULL;
 }
 
+/* The level of a line about these addresses: the second one is for debugging. */
+static uint32_t network_level(struct network *network, const char *addresses)
+{
+    uint64_t hash = hash_bytes(addresses, strlen(addresses));
+    for (uint32_t i = 0; i < NETWORK_TOLD_MAX && i < network->told_count; i++) {
+        if (network->told[i] == hash) {
+            return KV_LOG_DEBUG;
+        }
+    }
+    network->told[network->told_count++ % NETWORK_TOLD_MAX] = hash;
+    return KV_LOG_WARN;
+}
+
 /* False when no transport serves the address, or the one that does cannot make out what it says. */
 static bool network_open_at(struct network *network, uint64_t number, const char *uri)
 {
@@ -265,8 +285,9 @@ static bool network_open_at(struct network *network, uint64_t number, const char
     int32_t status = guard_transport_connect(transport->guard, uri, link, &link->guard);
     if (status != KV_OK) {
         char quoted[LOG_QUOTED_MAX];
-        log_event(KV_LOG_WARN, "network", "address-refused uri=\"%s\" reason=\"%s\"",
-                  log_quote(uri, quoted), status_text(status));
+        log_event(network_level(network, uri), "network",
+                  "address-refused uri=\"%s\" reason=\"%s\"", log_quote(uri, quoted),
+                  status_text(status));
         links_remove(&network->links, link);
         return false;
     }
@@ -274,7 +295,7 @@ static bool network_open_at(struct network *network, uint64_t number, const char
     return true;
 }
 
-static void network_note_impossible(const struct network *network, const char *const *uris,
+static void network_note_impossible(struct network *network, const char *const *uris,
                                     uint32_t uris_len)
 {
     char addresses[URIS_MAX * (URI_MAX + 1)];
@@ -285,7 +306,7 @@ static void network_note_impossible(const struct network *network, const char *c
         len += (size_t)snprintf(addresses + len, sizeof(addresses) - len, "%s%s", i == 0 ? "" : ",",
                                 uris[i]);
     }
-    log_event(KV_LOG_WARN, "network",
+    log_event(network_level(network, addresses), "network",
               "link-impossible uris=\"%s\" schemes=%s reason=\"no transport of this node serves "
               "any of these addresses\"",
               log_quote(addresses, quoted), plugins_schemes(network->plugins, schemes));

@@ -18,19 +18,21 @@ static uint64_t lease_echo_ms(const struct replica *replica)
     return echo_ms;
 }
 
-bool lease_allows_reads(const struct replica *replica)
+bool lease_is_held(const struct replica *replica)
 {
     const struct context *context = replica->context;
     uint64_t lease_ms = context->config->replica_timeout_ms / LEASES_PER_REPLICA_TIMEOUT;
     uint64_t echo_ms = lease_echo_ms(replica);
+    return echo_ms == UINT64_MAX || context->now_ms - echo_ms < lease_ms || BUG(read_without_lease);
+}
+
+bool lease_allows_reads(const struct replica *replica)
+{
     if (!replica->primary.settled && !BUG(read_unsettled)) {
         return false;
     }
-    if (echo_ms == UINT64_MAX || BUG(read_without_lease)) {
-        return true;
-    }
     /* While another one may take over without asking first, promises do not count. */
-    return !replica->primary.handover.told && context->now_ms - echo_ms < lease_ms;
+    return lease_is_held(replica) && (!replica->primary.handover.told || BUG(read_without_lease));
 }
 
 void lease_ask(struct replica *replica)

@@ -11,6 +11,9 @@
 
 #include "logic/replica.h"
 
+/* Every member that counts has promised, a moment ago, not to ask for another primary yet. */
+bool lease_is_held(const struct replica *replica);
+
 /* A read may be answered from the state of this moment. */
 bool lease_allows_reads(const struct replica *replica);
 

@@ -48,17 +48,19 @@ void membership_stop(struct replica *replica, int exit_status, const char *reaso
 
 /* --- the arbiter's address --- */
 
-static void membership_open(struct replica *replica, const char *uri)
+static void membership_open(struct replica *replica, const char *const *uris, uint32_t uris_len)
 {
     struct membership *membership = &replica->membership;
     context_close_link(replica->context, membership->arbiter);
-    snprintf(membership->arbiter_uri, sizeof(membership->arbiter_uri), "%s", uri);
+    snprintf(membership->arbiter_uri, sizeof(membership->arbiter_uri), "%s",
+             uris_len == 1 ? uris[0] : "");
     membership->arbiter_ms = replica->context->now_ms;
-    membership->arbiter = context_open_link(replica->context, &uri, 1);
+    membership->arbiter = context_open_link(replica->context, uris, uris_len);
 }
 
 /* Where the arbiter, or somebody who knows where it is, may be found: the address in the
- * configuration, those that a view told, then the other members'. NULL: beyond the last. */
+ * configuration, those that a view told, then the other members' (in this node's own place, the one
+ * in use). NULL: beyond the last. */
 static const char *membership_address(const struct replica *replica, uint32_t place)
 {
     const struct membership *membership = &replica->membership;
@@ -70,7 +72,11 @@ static const char *membership_address(const struct replica *replica, uint32_t pl
         return membership->told_uris[place - 1];
     }
     place -= 1u + membership->told_uris_len;
-    return place < view->members_len ? view->members[place].uris[0] : NULL;
+    if (place >= view->members_len) {
+        return NULL;
+    }
+    bool is_self = view->members[place].node == replica->context->config->node;
+    return is_self ? membership->arbiter_uri : view->members[place].uris[0];
 }
 
 static void membership_close_probe(struct replica *replica)
@@ -79,17 +85,7 @@ static void membership_close_probe(struct replica *replica)
     replica->membership.probe = 0;
 }
 
-static bool membership_is_own(const struct replica *replica, const char *uri)
-{
-    const struct node_config *config = replica->context->config;
-    bool is_own = false;
-    for (uint32_t i = 0; i < config->uris_len; i++) {
-        is_own = is_own || strcmp(config->uris[i], uri) == 0;
-    }
-    return is_own;
-}
-
-/* The next address, if it is neither the one in use nor this node's. */
+/* The next address, if it is not the one in use. */
 static void membership_open_probe(struct replica *replica)
 {
     struct membership *membership = &replica->membership;
@@ -100,7 +96,7 @@ static void membership_open_probe(struct replica *replica)
     }
     membership_close_probe(replica);
     membership->probe_ms = replica->context->now_ms;
-    if (strcmp(uri, membership->arbiter_uri) != 0 && !membership_is_own(replica, uri)) {
+    if (strcmp(uri, membership->arbiter_uri) != 0 && uri[0] != '\0') {
         snprintf(membership->probe_uri, sizeof(membership->probe_uri), "%s", uri);
         membership->probe = context_open_link(replica->context, &uri, 1);
     }
@@ -147,8 +143,13 @@ static void membership_follow(struct replica *replica, const struct view *view)
                      "started again\"",
                      config_uri, view->arbiter_uris[0]);
     }
+    /* Whichever of them this node has a transport for. */
+    const char *uris[URIS_MAX];
+    for (uint32_t i = 0; i < view->arbiter_uris_len; i++) {
+        uris[i] = membership->told_uris[i];
+    }
     membership_close_probe(replica);
-    membership_open(replica, view->arbiter_uris[0]);
+    membership_open(replica, uris, membership->told_uris_len);
 }
 
 /* The arbiter has said nothing for so many replica_timeouts. It speaks only when something changes,
@@ -483,7 +484,7 @@ void membership_init(struct replica *replica)
 {
     struct context *context = replica->context;
     replica->membership.incarnation = context->config->incarnation;
-    membership_open(replica, context->config->arbiter_uri);
+    membership_open(replica, &context->config->arbiter_uri, 1);
 }
 
 void membership_start(struct replica *replica)

@@ -194,6 +194,7 @@ static void persister_emit(struct persister *persister, struct context *context)
     }
     effect->as.persist.reset = !persister->was_told;
     effect->as.persist.is_primary = persister->is_primary;
+    effect->as.persist.view = context->view;
     if (persister->failures == 0) {
         persister->since_ms = context->now_ms;
     }

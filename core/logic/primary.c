@@ -5,10 +5,12 @@
 #include "base/hash.h"
 #include "logic/bug.h"
 #include "logic/handover.h"
+#include "logic/lease.h"
 #include "logic/members.h"
 #include "logic/record.h"
 #include "logic/requests.h"
 #include "logic/secondary.h"
+#include "logic/tail.h"
 #include "logic/undo.h"
 
 #include <stdio.h>
@@ -89,8 +91,9 @@ static uint64_t primary_vouched_index(const struct replica *replica,
     switch (replica->context->config->ack) {
     case ACK_RECEIVED:
         return replicator->received_index;
-    case ACK_LOCAL:
-        return UINT64_MAX;
+    case ACK_LOCAL: /* as long as nobody else can be the primary */
+        return lease_is_held(replica) && !replica->primary.handover.told ? UINT64_MAX
+                                                                         : replica->committed;
     default:
         return replicator->durable_index;
     }
@@ -146,6 +149,14 @@ static void primary_settle(struct replica *replica)
     effects_note(replica->context->effects, NOTE_INFO, "settled index=%llu",
                  (unsigned long long)primary->inherited);
     requests_take_confirmed(replica);
+    replica_tell_ready(replica);
+}
+
+/* Until a shared store was written by this primary, it may be written by the one before, and what
+ * this node had in flight as a secondary was not written at all. */
+static bool primary_has_store(const struct replica *replica)
+{
+    return replica->primary.marked || !replica->context->config->persist_shared;
 }
 
 static void primary_try_commit(struct replica *replica)
@@ -168,8 +179,8 @@ static void primary_try_commit(struct replica *replica)
         }
         handover_drive(replica);
     }
-    if (!replica->primary.settled && index >= replica->primary.inherited &&
-        replica->committed >= replica->primary.inherited) {
+    if (!replica->primary.settled && primary_has_store(replica) &&
+        index >= replica->primary.inherited && replica->committed >= replica->primary.inherited) {
         primary_settle(replica);
     }
     primary_trim(replica);
@@ -232,11 +243,21 @@ static void primary_begin_log(struct replica *replica)
     }
 }
 
+/* A store that only the primary writes has not got from this node what is not committed yet: it is
+ * written once more, from a log that the jobs so far know nothing of. */
+static void primary_write_again(struct replica *replica)
+{
+    struct log *log = tail_cut(replica->log, log_last_index(replica->log));
+    log_unref(replica->log);
+    replica->log = log;
+    replica->primary.queued_index = replica->committed;
+    replica->primary.durable_index = replica->committed;
+}
+
 void primary_start(struct replica *replica)
 {
     struct primary *primary = &replica->primary;
     KV_CHECK(primary->replicators_len == 0 && primary->operations.waiting == 0);
-    bool is_shared = replica->context->config->persist_shared;
     primary->known = replica_is_shown(replica);
     primary->loaded = replica->whole && !replica->compared;
     primary->settled = false;
@@ -245,11 +266,11 @@ void primary_start(struct replica *replica)
     replica->whole = true;
     replica->compared = true;
     primary->inherited = log_last_index(replica->log);
-    /* A store that only the primary writes has not got from this node what is not committed yet. */
-    primary->queued_index = is_shared ? replica->committed : primary->inherited;
-    primary->durable_index = is_shared || replica->secondary.durable_index < replica->committed
-                                 ? replica->committed
-                                 : replica->secondary.durable_index;
+    primary->queued_index = primary->inherited;
+    primary->durable_index = replica->secondary.durable_index;
+    if (replica->context->config->persist_shared) {
+        primary_write_again(replica);
+    }
     primary->commit_moved = true;
     replica->persister.is_primary = true;
     replica->role = ROLE_PRIMARY;
@@ -474,10 +495,11 @@ void primary_on_ack(struct replica *replica, uint64_t link, const struct message
         replicator->progress_ms = replica->context->now_ms;
     }
     struct replicator_source source = primary_source(replica);
-    if (replicator_on_ack(replicator, replica->context, &source, message)) {
-        if (!replicator->in_sync) {
-            members_promote(replica, replicator);
-        }
+    bool has_moved = replicator_on_ack(replicator, replica->context, &source, message);
+    if (has_moved && !replicator->in_sync) {
+        members_promote(replica, replicator);
+    }
+    if (has_moved || replica->context->config->ack == ACK_LOCAL) {
         primary_try_commit(replica);
         handover_drive(replica);
     }
@@ -505,8 +527,9 @@ void primary_on_persisted(struct replica *replica, const struct persist_done *do
         replica->primary.marked = true;
         effects_add(replica->context->effects, EFFECT_IDENTITY)->as.identity.cluster =
             replica->context->cluster;
+        primary_try_commit(replica);
     }
-    if (done->index > replica->primary.durable_index) {
+    if (done->index > replica->primary.durable_index && primary_has_store(replica)) {
         replica->primary.durable_index = done->index;
         primary_try_commit(replica);
     }

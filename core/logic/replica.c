@@ -90,7 +90,8 @@ bool replica_serves_reads(const struct replica *replica)
 
 void replica_tell_ready(struct replica *replica)
 {
-    if (replica->ready_role == 0 && replica_serves_reads(replica)) {
+    bool is_settled = replica->role != ROLE_PRIMARY || replica->primary.settled;
+    if (replica->ready_role == 0 && is_settled && replica_serves_reads(replica)) {
         replica->ready_role = (uint8_t)replica->role;
         effects_add(replica->context->effects, EFFECT_READY)->as.ready.role = replica->ready_role;
     }

@@ -71,7 +71,7 @@ struct secondary {
 struct membership {
     uint64_t arbiter;              /* link */
     uint64_t arbiter_ms;           /* last word of it, or when the link was opened */
-    char arbiter_uri[URI_MAX + 1]; /* where it leads */
+    char arbiter_uri[URI_MAX + 1]; /* where it leads; "": to one of told_uris */
     /* where the arbiter listens, as the newest view said that was seen, a member's or not */
     uint64_t told_view;
     uint8_t told_uris_len;

@@ -1,4 +1,5 @@
-/* Three nodes: secondaries that read, die, return, freeze, leave; a primary that freezes. */
+/* Three nodes: secondaries that read, die, return, freeze, leave; a primary that freezes, and one
+ * that leaves. */
 #include "load.h"
 #include "state.h"
 
@@ -167,7 +168,6 @@ static void test_leave(void **state)
     rig_expect_end(&rig->nodes[1], 0, NULL);
     state_wait_in_sync(rig, 2);
     load_wait_more(rig, 100);
-    KVCTL_EXPECT(rig, 4, "leave", "n1");
     KVCTL_EXPECT(rig, 4, "leave", "n2");
     rig_start(&rig->nodes[1]); /* it may come back */
     state_wait_in_sync(rig, 3);
@@ -179,6 +179,41 @@ static void test_leave(void **state)
     const struct rig_run *run = KVCTL(rig, "--timeout", "10000", "leave", "n3");
     assert_true(run->exit_status == 0 || run->exit_status == 4); /* 4: it was out already */
     state_wait_in_sync(rig, 2);
+    rig_pass(rig);
+}
+
+/* It hands over first. Its process stays where it is the arbiter, and is a member again when it is
+ * started again. */
+static void test_the_primary_leaves(void **state)
+{
+    struct rig *rig = *state;
+    char primary[64];
+    members_start(rig);
+    load_start(rig, 8, 16, NULL);
+    load_wait_more(rig, 100);
+    KVCTL_EXPECT(rig, 0, "--timeout", "10000", "leave", "n1");
+    state_wait_in_sync(rig, 2);
+    state_primary(rig, primary, sizeof(primary));
+    assert_string_not_equal(primary, "n1");
+    KVCTL_EXPECT(rig, 4, "leave", "n1"); /* it is out */
+    load_wait_more(rig, 100);
+    assert_true(proc_is_running(&rig->nodes[0].proc));
+    rig_stop(&rig->nodes[0]);
+    rig_start(&rig->nodes[0]);
+    state_wait_in_sync(rig, 3);
+    load_wait_more(rig, 100);
+    load_stop(rig);
+    state_wait_agree(rig, 3);
+    members_check_load(rig);
+    /* The last one in sync stays the primary. */
+    KVCTL_EXPECT(rig, 0, "--timeout", "10000", "leave", "n1");
+    state_wait_in_sync(rig, 2);
+    state_primary(rig, primary, sizeof(primary));
+    const char *secondary = strcmp(primary, "n2") == 0 ? "n3" : "n2";
+    KVCTL_EXPECT(rig, 0, "--timeout", "10000", "leave", secondary);
+    state_wait_in_sync(rig, 1);
+    KVCTL_EXPECT(rig, 4, "leave", primary);
+    KVCTL_EXPECT(rig, 0, "put", "key", "value");
     rig_pass(rig);
 }
 
@@ -202,7 +237,8 @@ static void test_a_frozen_secondary(void **state)
     rig_pass(rig);
 }
 
-/* It was away itself: the others have not been silent, and stay. */
+/* With the arbiter in the same process. It was away itself: it does not hold the others' silence
+ * against them. They may have asked for another primary meanwhile, and it may be one of them. */
 static void test_a_frozen_primary(void **state)
 {
     struct rig *rig = *state;
@@ -234,6 +270,7 @@ int main(void)
         MEMBERS(test_a_joiner_loses_stale_keys),
         MEMBERS(test_an_emptied_node_gets_everything),
         MEMBERS(test_leave),
+        MEMBERS(test_the_primary_leaves),
         MEMBERS(test_a_frozen_secondary),
         MEMBERS(test_a_frozen_primary),
     };

@@ -128,7 +128,10 @@ static void test_verbs_and_exit_statuses(void **state)
     KVCTL_EXPECT(rig, 4, "get", "k", "--node", "n9");
     KVCTL_EXPECT(rig, 4, "leave", "n1");
     KVCTL_EXPECT(rig, 4, "leave", "n9");
-    KVCTL_EXPECT(rig, 4, "handover", "n1");
+    KVCTL_EXPECT(rig, 4, "handover", "n9");
+    KVCTL_EXPECT(rig, 4, "takeover", "n1", "--force");
+    /* done already */
+    KVCTL_EXPECT(rig, 0, "handover", "n1");
     KVCTL_EXPECT(rig, 0, "status");
     KVCTL_EXPECT(rig, 0, "digest");
     rig_stop(node);
@@ -204,12 +207,16 @@ static void one_expect_hex(const json_t *text)
 
 static void one_check_status(const struct rig *rig, const json_t *status)
 {
-    EXPECT_MEMBERS(status, "cluster", "view", "primary", "arbiter", "nodes");
+    EXPECT_MEMBERS(status, "cluster", "view", "primary", "arbiter", "nodes", "forced", "told_by",
+                   "waiting_for");
     one_expect_hex(json_object_get(status, "cluster"));
     assert_true(json_integer_value(json_object_get(status, "view")) >= 1);
     assert_string_equal(json_string_value(json_object_get(status, "primary")), "n1");
     assert_string_equal(json_string_value(json_object_get(status, "arbiter")), rig->arbiter);
     assert_int_equal(json_array_size(json_object_get(status, "nodes")), 1);
+    assert_true(json_is_null(json_object_get(status, "forced")));
+    assert_true(json_is_null(json_object_get(status, "told_by"))); /* the arbiter itself */
+    assert_int_equal(json_array_size(json_object_get(status, "waiting_for")), 0);
     const json_t *node = state_node(status, "n1");
     EXPECT_MEMBERS(node, "name", "role", "state", "listen", "position", "durable_index",
                    "committed_index", "lag", "keys", "digest", "persistence", "reason", "counters");

@@ -3,6 +3,7 @@
 #include "state.h"
 #include "wire.h"
 
+#include "base/bytes.h"
 #include "base/rand.h"
 
 #include <setjmp.h>
@@ -17,6 +18,7 @@
 #include <cmocka.h>
 
 #define WIRE_HEADER_BYTES 28u /* of every message */
+#define WIRE_VERSION      2u
 #define WIRE_INSERT       32u
 #define WIRE_GET          34u
 
@@ -122,7 +124,7 @@ static void test_a_frame_cut_off(void **state)
 {
     struct rig *rig = *state;
     struct rig_node *node = wire_start(rig);
-    static const uint8_t cut[] = {100, 0, 0, 0, 1, 2, 3, 4, 'K', 'V', 1};
+    static const uint8_t cut[] = {100, 0, 0, 0, 1, 2, 3, 4, 'K', 'V', WIRE_VERSION};
     for (size_t len = 1; len <= sizeof(cut); len++) {
         int fd = wire_connect(rig->arbiter);
         wire_send_preamble(fd, 1);
@@ -139,18 +141,25 @@ static void test_a_frame_cut_off(void **state)
 
 /* --- messages in good frames --- */
 
-/* An Insert of key "k", value "after", request 7, of client 99 (message.h). */
+/* An Insert of key "k", value "after", request 7, of client 99 (docs/protocol.md); at: 128 bytes.
+ */
 static size_t wire_insert(uint8_t *at)
 {
-    static const uint8_t insert[] = {
-        'K', 'V', 1,  WIRE_INSERT, 0,   0,   0,   0,   0,   0, 0, 0, 0, 0, 0, 0, 0, 0,
-        0,   0,   99, 0,           0,   0,   0,   0,   0,   0, 7, 0, 0, 0, 0, 0, 0, 0, /* request */
-        0,   0,   0,  0,                                    /* deadline */
-        1,   0,   0,  0,           'k',                     /* key */
-        5,   0,   0,  0,           'a', 'f', 't', 'e', 'r', /* value */
-    };
-    memcpy(at, insert, sizeof(insert));
-    return sizeof(insert);
+    struct bytes_writer writer = bytes_writer_init(at, 128);
+    bytes_write(&writer, "KV", 2);
+    bytes_write_u8(&writer, WIRE_VERSION);
+    bytes_write_u8(&writer, WIRE_INSERT);
+    bytes_write_u64(&writer, 0);  /* cluster */
+    bytes_write_u64(&writer, 0);  /* view */
+    bytes_write_u64(&writer, 99); /* sender */
+    bytes_write_u64(&writer, 7);  /* request */
+    bytes_write_u32(&writer, 0);  /* deadline */
+    bytes_write_u32(&writer, 1);
+    bytes_write(&writer, "k", 1);
+    bytes_write_u32(&writer, 5);
+    bytes_write(&writer, "after", 5);
+    assert_false(writer.failed);
+    return writer.len;
 }
 
 static void wire_throw_message(struct rig *rig, const void *bytes, size_t len)
@@ -180,7 +189,7 @@ static void test_a_message_that_is_right(void **state)
     }
     close(fd);
     assert_memory_equal(answer, "KVTC", 4);
-    assert_memory_equal(answer + 12 + 8, "KV\x01\x30", 4); /* OperationAck */
+    assert_memory_equal(answer + 12 + 8, "KV\x02\x30", 4); /* OperationAck */
     assert_int_equal(answer[12 + 8 + WIRE_HEADER_BYTES], 7);
     assert_string_equal(KVCTL_EXPECT(rig, 0, "get", "k")->out, "after\n");
     rig_stop(node);
@@ -225,14 +234,14 @@ static void test_another_protocol_version(void **state)
     uint8_t answer[256];
     struct rig_node *node = wire_start(rig);
     size_t len = wire_insert(message);
-    message[2] = 2;
+    message[2] = WIRE_VERSION + 1;
     int fd = wire_connect(rig->arbiter);
     wire_send_preamble(fd, 1);
     wire_send_frame(fd, message, len);
     size_t got = wire_wait_end(fd, answer, sizeof(answer));
     close(fd);
     assert_true(got >= 12 + 8 + WIRE_HEADER_BYTES);
-    assert_memory_equal(answer + 12 + 8, "KV\x01\xff", 4); /* Unsupported */
+    assert_memory_equal(answer + 12 + 8, "KV\x02\xff", 4); /* Unsupported */
     wire_expect_served(rig);
     assert_int_equal(state_counter(rig, "n1", "messages_foreign_version"), 1);
     assert_int_equal(state_counter(rig, "n1", "messages_malformed"), 0);

@@ -94,6 +94,31 @@ static void harness_check_head(struct message *message, const uint8_t *bytes, si
     alloc_free(head);
 }
 
+static void harness_check_refusals(const struct message *message)
+{
+    const struct bytes_view *refusals = &message->body.snapshot_ack.refusals;
+    struct bytes_reader reader = bytes_reader_init(refusals->at, refusals->len);
+    for (uint32_t i = 0; i < message->body.snapshot_ack.refusals_len; i++) {
+        struct message_refusal refusal;
+        KV_CHECK(message_read_refusal(&reader, &refusal));
+        KV_CHECK(refusal.text.len <= TEXT_MAX);
+    }
+    KV_CHECK(reader.left == 0);
+}
+
+static void harness_check_fetched(const struct message *message)
+{
+    const struct bytes_view *records = &message->body.fetched.records;
+    struct bytes_reader reader = bytes_reader_init(records->at, records->len);
+    for (uint32_t i = 0; i < message->body.fetched.count; i++) {
+        struct kv_record record;
+        KV_CHECK(record_decode(&reader, &record) && record.kind == KV_RECORD_INSERT);
+    }
+    KV_CHECK(reader.left == 0);
+    KV_CHECK(message->body.fetched.low <= message->body.fetched.high);
+    KV_CHECK(message->body.fetched.digests.len == 8ull * message->body.fetched.digests_len);
+}
+
 static void harness_check_message(struct message *message, uint8_t *bytes, size_t len)
 {
     KV_CHECK(strcmp(message_type_name(message->type), "?") != 0);
@@ -106,8 +131,21 @@ static void harness_check_message(struct message *message, uint8_t *bytes, size_
     KV_CHECK(memcmp(again, bytes, len) == 0);
     alloc_free(again);
     switch (message->type) {
+    case MESSAGE_JOINED_PRIMARY:
+    case MESSAGE_JOINED_SECONDARY:
+        harness_view(message->body.joined.view.at, message->body.joined.view.len);
+        break;
     case MESSAGE_REPLICAS:
         harness_view(message->body.replicas.view.at, message->body.replicas.view.len);
+        break;
+    case MESSAGE_LOCATED:
+        harness_view(message->body.located.view.at, message->body.located.view.len);
+        break;
+    case MESSAGE_SNAPSHOT_ACK:
+        harness_check_refusals(message);
+        break;
+    case MESSAGE_FETCHED:
+        harness_check_fetched(message);
         break;
     case MESSAGE_SCAN_RESULT:
         KV_CHECK(harness_record(message->body.scan_result.records.at,

@@ -349,7 +349,8 @@ static void test_dies_with_its_parent(void **state)
     assert_int_equal(kill(node, SIGKILL), 0);
     assert_int_equal(waitpid(node, &status, 0), node);
     assert_int_equal(waitpid(plugin, &status, 0), plugin); /* the test's own timeout bounds it */
-    assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+    /* By the kernel's hand, or by its own when it was faster to see that nobody talks to it. */
+    assert_true(WIFEXITED(status) || WTERMSIG(status) == SIGKILL);
     prctl(PR_SET_CHILD_SUBREAPER, 0);
     kit_close(&kit);
 }

@@ -194,9 +194,15 @@ static void act_leave(struct act *act)
     machines_launch(act->machines, act->node);
 }
 
+/* On a busy machine the arbiter may just then think that one of the two is not there, and refuse:
+ * it is asked again, as a person would. */
 static void act_handover(struct act *act)
 {
-    const struct rig_run *run = KVCTL(act->rig, "--timeout", "10000", "handover", act->node->name);
+    uint64_t end_ms = proc_now_ms() + PROC_DEADLINE_MS;
+    const struct rig_run *run;
+    do {
+        run = KVCTL(act->rig, "--timeout", "10000", "handover", act->node->name);
+    } while (run->exit_status == 4 && proc_now_ms() < end_ms);
     if (run->exit_status != 0) {
         fail_msg("handover to %s ended with %d: %.500s", act->node->name, run->exit_status,
                  run->err);

@@ -4,6 +4,9 @@
  * another process appended there is seen by the next open(). Faults are asked for with options,
  * most of them "every Nth call of apply()", 0: never; the calls are counted for each instance.
  *
+ * With scope = "shared" several nodes have one file: each open() and apply() locks it, and apply()
+ * first reads what others have written since, and refuses a view below the highest one in it.
+ *
  * The file: one frame a batch, appended with one write(). A frame is u32 magic, u32 length of the
  * rest, u32 CRC-32C of the rest; the rest: position, u32 records, each as struct memory_entry with
  * key and value behind it. What follows the last whole frame is cut off by open().
@@ -13,6 +16,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -45,7 +49,10 @@ struct memory {
     const struct kv_host *host;
     struct memory_item *first; /* newest state of each key */
     struct kv_position position;
-    int fd; /* of the file, while it is open; -1: none */
+    uint64_t view; /* the highest that the file has seen */
+    int is_shared;
+    int fd;   /* of the file, while it is open; -1: none */
+    off_t at; /* the file is known up to here */
     uint64_t calls;
     uint64_t fail_every;
     uint64_t retry_every;
@@ -89,6 +96,8 @@ static void memory_set(struct memory *memory, const struct kv_setting *setting)
     }
     if (strcmp(setting->name, "refuse") == 0) {
         memcpy(memory->refuse, setting->value, strnlen(setting->value, sizeof(memory->refuse) - 1));
+    } else if (strcmp(setting->name, "scope") == 0) {
+        memory->is_shared = strcmp(setting->value, "shared") == 0;
     } else if (strcmp(setting->name, "file") == 0) {
         memcpy(memory->file, setting->value, strnlen(setting->value, sizeof(memory->file) - 1));
     }
@@ -223,7 +232,11 @@ static int32_t memory_append(struct memory *memory, const struct kv_record *reco
     memcpy(bytes, &frame, sizeof(frame));
     ssize_t written = write(memory->fd, bytes, len);
     memory->host->release(memory->host->ctx, bytes);
-    return written == (ssize_t)len ? KV_OK : memory_fail(memory, "the file takes no more");
+    if (written != (ssize_t)len) {
+        return memory_fail(memory, "the file takes no more");
+    }
+    memory->at += written;
+    return KV_OK;
 }
 
 /* Takes over one frame of the file. */
@@ -246,12 +259,14 @@ static int32_t memory_replay(struct memory *memory, const struct memory_frame *f
         at += entry.key_len + entry.value_len;
     }
     memory->position = frame->position;
+    memory->view = frame->position.view > memory->view ? frame->position.view : memory->view;
     return status;
 }
 
+/* Reads on from where it is known. */
 static int32_t memory_read_file(struct memory *memory)
 {
-    off_t at = 0;
+    off_t at = memory->at;
     int32_t status = KV_OK;
     while (status == KV_OK) {
         struct memory_frame frame;
@@ -277,7 +292,27 @@ static int32_t memory_read_file(struct memory *memory)
     if (status == KV_OK && ftruncate(memory->fd, at) != 0) {
         status = memory_fail(memory, "the end of the file cannot be cut off");
     }
+    memory->at = at;
     return status;
+}
+
+/* What others have appended to a shared file, which is left locked. */
+static int32_t memory_lock(struct memory *memory)
+{
+    if (!memory->is_shared) {
+        return KV_OK;
+    }
+    if (flock(memory->fd, LOCK_EX) != 0) {
+        return memory_fail(memory, "the file cannot be locked");
+    }
+    return memory_read_file(memory);
+}
+
+static void memory_unlock(const struct memory *memory)
+{
+    if (memory->is_shared) {
+        flock(memory->fd, LOCK_UN);
+    }
 }
 
 /* --- the operations --- */
@@ -300,7 +335,9 @@ static int32_t memory_open(void *self, struct kv_position *ret_position)
             return memory_fail(memory, "the file cannot be opened");
         }
         memory_forget_all(memory);
-        int32_t status = memory_read_file(memory);
+        memory->at = 0;
+        int32_t status = memory->is_shared ? memory_lock(memory) : memory_read_file(memory);
+        memory_unlock(memory);
         if (status != KV_OK) {
             memory_close(memory);
             return status;
@@ -332,6 +369,7 @@ static int32_t memory_reset(void *self)
 {
     struct memory *memory = self;
     memory_forget_all(memory);
+    memory->at = 0;
     if (memory->fd >= 0 && ftruncate(memory->fd, 0) != 0) {
         return memory_fail(memory, "the file cannot be emptied");
     }
@@ -406,6 +444,24 @@ static void memory_refuse(const struct memory *memory, const struct kv_record *r
     }
 }
 
+/* Appends the batch to the file, if this node may write it. */
+static int32_t memory_write_file(struct memory *memory, const struct kv_record *records,
+                                 uint32_t count, struct kv_position position,
+                                 const uint32_t *results)
+{
+    int32_t status = memory_lock(memory);
+    if (status == KV_OK && memory->is_shared && position.view < memory->view) {
+        memory->host->log(memory->host->ctx, KV_LOG_ERROR,
+                          "the primary of a later view has written this file");
+        status = KV_E_REJECTED;
+    }
+    if (status == KV_OK) {
+        status = memory_append(memory, records, count, position, results);
+    }
+    memory_unlock(memory);
+    return status;
+}
+
 static int32_t memory_apply(void *self, const struct kv_record *records, uint32_t count,
                             struct kv_position position, uint32_t *results)
 {
@@ -421,7 +477,7 @@ static int32_t memory_apply(void *self, const struct kv_record *records, uint32_
     }
     memory_refuse(memory, records, count, results);
     if (memory->fd >= 0) {
-        status = memory_append(memory, records, count, position, results);
+        status = memory_write_file(memory, records, count, position, results);
     }
     for (uint32_t i = 0; status == KV_OK && i < count; i++) {
         status = results[i] == KV_RESULT_REFUSED ? KV_OK : memory_store(memory, &records[i]);
@@ -458,6 +514,7 @@ static const struct kv_option memory_options[] = {
     {"refuse", "", "Insertions of keys that start with this are refused for good.",
      KV_OPTION_STRING, 0},
     {"file", "", "File that holds the content too.", KV_OPTION_STRING, 0},
+    {"scope", "own", "\"shared\": several nodes have the file.", KV_OPTION_STRING, 0},
 };
 
 static const struct kv_persist_ops memory_ops = {
@@ -479,7 +536,7 @@ KV_PLUGIN_EXPORT const struct kv_plugin kv_plugin = {
     .ops_size = sizeof(struct kv_persist_ops),
     .kind = KV_KIND_PERSIST,
     .options_len = sizeof(memory_options) / sizeof(memory_options[0]),
-    .capabilities = KV_PERSIST_LOAD | KV_PERSIST_RESET | KV_PERSIST_GET,
+    .capabilities = KV_PERSIST_LOAD | KV_PERSIST_RESET | KV_PERSIST_GET | KV_PERSIST_SHARED,
     .name = "persist-memory",
     .version = "1",
     .summary = "A store in memory, with faults on demand, for tests.",

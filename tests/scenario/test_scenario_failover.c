@@ -355,6 +355,63 @@ static void rejoin_with_too_much(void **state)
     story_end(s);
 }
 
+/* As many records, but the last one is of another primary's: what counts is the position. */
+static void rejoin_with_another_history(void **state)
+{
+    struct story *s = story_begin(state, __func__);
+    story_config(s)->limits.log_bytes = 64 * 1024;
+    story_start_primary(s, 1);
+    story_store_prompt(s, true);
+    story_secondary_prompt(s, S1, true);
+    expect_ack(s, CLIENT1, story_insert(s, CLIENT1, "a", "1")); /* (3, 1) */
+    story_leaves(s, S1);
+    story_joins(s, S2);
+    expect_ack(s, CLIENT1, story_insert(s, CLIENT1, "b", "2")); /* (5, 2) */
+    story_take_all(s, S1);
+    story_secondary_prompt(s, S1, false);
+    story_secondary_has(s, S1, at(3, 1), at(4, 2));
+    story_joins(s, S1);
+    story_resumes(s, S1);
+    expect_begin_tail(s, S1, at(3, 1));
+    story_ack(s, S1);
+    expect_snapshot(s, S1, SEQ(0), "b=2");
+    story_ack(s, S1);
+    expect_caught_up(s, S1);
+    expect_content(s, S1, "b", "2");
+    story_take_all(s, STORE);
+    story_take_all(s, S2);
+    story_end(s);
+}
+
+/* The source may be ahead of what the joiner knows to be committed: what it gave is complete only
+ * when that is committed here, too. */
+static void content_ahead_of_the_commit(void **state)
+{
+    struct story *s = story_begin(state, __func__);
+    story_create_node(s);
+    story_loaded(s);
+    expect_join(s);
+    story_store_prompt(s, true);
+    story_joined_secondary(s);
+    story_primary_has(s, 7);
+    story_begin_session(s);
+    story_write(s, "a=8");
+    story_write(s, "b=9");
+    story_node_in_sync(s);
+    story_content_as_of(s, "a=8 b=9", 9);
+    expect_rejected(s, CLIENT1, story_get(s, CLIENT1, "a"), REJECT_NOT_READY);
+    story_commits(s, 8);
+    expect_rejected(s, CLIENT1, story_get(s, CLIENT1, "a"), REJECT_NOT_READY);
+    assert_int_equal(story_batch_position(s).index, 0); /* and its store says so */
+    story_commits(s, 9);
+    expect_get(s, CLIENT1, "a", "8");
+    expect_get(s, CLIENT1, "b", "9");
+    assert_int_equal(story_batch_position(s).index, 9);
+    story_take_all(s, STORE);
+    story_take_all(s, PRIMARY);
+    story_end(s);
+}
+
 /* Away for so long that the log has forgotten: the content is fetched. */
 static void rejoin_by_fetching(void **state)
 {
@@ -433,7 +490,9 @@ int main(void)
         STORY(restarted_secondary),
         STORY(rejoin_by_the_tail),
         STORY(rejoin_with_too_much),
+        STORY(rejoin_with_another_history),
         STORY(rejoin_by_fetching),
+        STORY(content_ahead_of_the_commit),
         STORY(reads_under_a_lease),
         STORY(reads_that_only_the_primary_answers),
     };

@@ -23,7 +23,8 @@ void check_bounds_after_step(struct world *world, struct machine *machine)
     const struct node_state *state = &machine->state;
     const struct node_limits *limits = &world->plan.limits;
     bound(world, machine, "updates waiting", state->operations_waiting, limits->inflight_ops);
-    bound(world, machine, "requests waiting", state->requests_waiting, WAITING_REQUESTS_MAX);
+    /* For a role, for a position, for a lease. */
+    bound(world, machine, "requests waiting", state->requests_waiting, 3 * WAITING_REQUESTS_MAX);
     /* Records that undo others come on top: each holds a value that was there before. */
     bool undoes = (world->plan.faults & (1u << FAULT_DISK_REFUSE)) != 0;
     bound(world, machine, "bytes of the log", state->log_bytes,

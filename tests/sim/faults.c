@@ -201,6 +201,35 @@ static void fault_cut_primary(struct world *world)
     }
 }
 
+/* The primary stands still until the others ask for another one, or almost: it goes on while the
+ * arbiter is about to make the next view; then nobody can tell it of that, but its clients read. */
+static void fault_pause_until_asked(struct world *world, struct machine *primary)
+{
+    uint64_t pause_ms = world->plan.replica_timeout_ms + world_draw(world, 0, 60);
+    machine_pause(world, primary, 1000 * pause_ms);
+    world->blocked[0][primary->index] = !primary->arbiter;
+    heap_push(&world->heap, world->now_us + 1000 * (pause_ms + 1000), WAKE_HEAL, FAULT_PARTITION,
+              primary->index, NULL);
+    world->machines[0].disk.registry_slow_us = 60000;
+    heap_push(&world->heap, world->now_us + 1000 * (pause_ms + 1000), WAKE_HEAL, FAULT_REGISTRY, 0,
+              NULL);
+    heap_push(&world->heap, world->now_us + 1000 * (pause_ms + world_draw(world, 5, 60)), WAKE_HEAL,
+              FAULT_PAUSE_PRIMARY, primary->index, NULL);
+}
+
+/* Only its clients reach it. */
+static void fault_isolate(struct world *world, uint32_t index)
+{
+    for (uint32_t i = 0; i < world->machines_len && world->phase == PHASE_SAFETY; i++) {
+        if (i != index) {
+            world->blocked[index][i] = true;
+            world->blocked[i][index] = true;
+            heap_push(&world->heap, world->now_us + 800000, WAKE_HEAL, FAULT_PARTITION,
+                      index * ENDS_MAX + i, NULL);
+        }
+    }
+}
+
 static void fault_copy(struct world *world, struct machine *machine)
 {
     if (machine->node == NULL || machine->arbiter || machine == world_primary(world)) {
@@ -298,6 +327,11 @@ static void fault_primary(struct world *world, struct machine *machine, uint32_t
         break;
     case FAULT_PAUSE:
     case FAULT_PAUSE_PRIMARY:
+        if (fault == FAULT_PAUSE_PRIMARY && machine == world_primary(world) &&
+            rand_percent(&world->rand, 80)) {
+            fault_pause_until_asked(world, machine);
+            break;
+        }
         machine_pause(world, machine,
                       1000 * world_draw(world, 20, rand_percent(&world->rand, 50) ? 400 : 4000));
         break;
@@ -411,6 +445,9 @@ void faults_on_heal(struct world *world, const struct wake *wake)
         break;
     case FAULT_FORCE:
         fault_force_now(world);
+        break;
+    case FAULT_PAUSE_PRIMARY:
+        fault_isolate(world, (uint32_t)wake->serial);
         break;
     case FAULT_FIREWALL:
         world->firewalled[wake->serial / ENDS_MAX][wake->serial % ENDS_MAX] = false;

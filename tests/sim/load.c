@@ -8,9 +8,10 @@
 #include <stdio.h>
 #include <string.h>
 
-#define REUSE_AFTER_MS 6000u
-#define PATIENCE_MS    3000u /* after that a client stops waiting for an answer */
-#define SCAN_AGAIN_US  20000u
+#define REUSE_AFTER_MS   6000u
+#define PATIENCE_MS      3000u /* after that a client stops waiting for an answer */
+#define OUTSTANDING_MORE 100u
+#define SCAN_AGAIN_US    20000u
 
 static struct conn *load_conn(struct world *world, uint32_t client, uint32_t machine)
 {
@@ -241,12 +242,6 @@ static uint32_t load_draw_machine(struct world *world)
     if (primary != NULL && rand_percent(&world->rand, 65)) {
         return primary->index;
     }
-    for (uint32_t i = 0; i < world->machines_len && rand_percent(&world->rand, 50); i++) {
-        const struct machine *machine = &world->machines[i];
-        if (machine->state.role == ROLE_PRIMARY && machine != primary) {
-            return i; /* it does not know better yet */
-        }
-    }
     return (uint32_t)rand_below(&world->rand, world->machines_len);
 }
 
@@ -274,12 +269,28 @@ void load_forget(struct world *world)
     }
 }
 
+/* Two primaries: one of them does not know of the other. Whatever waits elsewhere, one is written
+ * to and the other is read from. */
+static void load_two_primaries(struct world *world, uint32_t client)
+{
+    const struct machine *primary = world_primary(world);
+    for (uint32_t i = 0; i < world->machines_len && primary != NULL; i++) {
+        const struct machine *machine = &world->machines[i];
+        if (machine != primary && machine->node != NULL && machine->state.role == ROLE_PRIMARY &&
+            world->clients[client].outstanding < world->plan.outstanding + OUTSTANDING_MORE) {
+            load_update(world, client, primary->index);
+            load_get(world, client, i);
+        }
+    }
+}
+
 void load_on_client(struct world *world, uint32_t client)
 {
     if (world->phase > PHASE_CALM) {
         return;
     }
     load_give_up(world, client);
+    load_two_primaries(world, client);
     uint32_t burst = 1 + (uint32_t)rand_below(&world->rand, 3);
     while (burst-- > 0 && world->clients[client].outstanding < world->plan.outstanding) {
         world->clients[client].outstanding++;

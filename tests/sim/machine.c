@@ -83,10 +83,7 @@ static struct node_config machine_config(struct world *world, struct machine *ma
 /* What was to be lost before this start is lost, unless nothing else were left. */
 static void machine_wipe(struct world *world, struct machine *machine)
 {
-    /* Who takes the primary's name with another identity before it is replaced is refused. */
-    bool is_primary = world_primary(world) == machine;
-    enum machine_wiped wiped =
-        is_primary && machine->wiped != WIPED_NOT ? WIPED_STORE : machine->wiped;
+    enum machine_wiped wiped = machine->wiped;
     machine->wiped = WIPED_NOT;
     if (wiped == WIPED_NOT || !faults_may_lose(world, machine)) {
         return;

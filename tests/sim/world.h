@@ -254,7 +254,6 @@ struct world {
     uint64_t ack_node;
     uint64_t primary_view; /* in which the newest primary has begun */
     bool loss_excused;     /* the next primary may lack what was committed */
-    bool force_due;        /* an operator is about to force a primary */
     uint64_t next_serial;
     uint32_t next_node;
     enum world_phase phase;

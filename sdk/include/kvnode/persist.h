@@ -13,9 +13,11 @@
  * back into the host other than through kv_host and `emit`. Valid C99 and C++11.
  *
  * One store for several nodes (KV_PERSIST_SHARED): the plugin declares the string option `scope`,
- * "own" by default. With "shared" the node calls apply() only while it is the primary, so the view
- * in the position says whose write it is: the store must refuse a batch (KV_E_REJECTED) once it
- * has taken one of a later view. load() may then see a state that the primary is changing.
+ * "own" by default. With "shared" the node calls apply() only while it is the primary, and the view
+ * of the position given with the batch is the primary's: it says whose write it is, also with
+ * records of views before, or none. The store must refuse a batch (KV_E_REJECTED) once it has taken
+ * one of a later view; with a later view the index may be lower. load() may see a state that the
+ * primary is changing: what it emits is of the position that open() gave, or later.
  */
 #ifndef KVNODE_PERSIST_H
 #define KVNODE_PERSIST_H

@@ -64,11 +64,12 @@ static void end(struct life *life)
     services_destroy(life->services);
 }
 
-/* Stores a pair, or removes the key with value NULL; returns how many records were refused. */
-static uint32_t put(struct life *life, const char *key, const char *value, uint64_t index)
+/* Stores a pair as a record of that position, or removes the key with value NULL. */
+static int32_t put_at(struct life *life, const char *key, const char *value,
+                      struct kv_position position, uint32_t *ret_refused)
 {
     const struct persist_refusal *refusals = NULL;
-    uint32_t refusals_len = 0;
+    *ret_refused = 0;
     uint32_t value_len = value == NULL ? 0 : (uint32_t)strlen(value);
     const struct kv_record record = {key,
                                      value,
@@ -76,13 +77,18 @@ static uint32_t put(struct life *life, const char *key, const char *value, uint6
                                      value_len,
                                      value == NULL ? KV_RECORD_REMOVE : KV_RECORD_INSERT,
                                      0,
-                                     {1, index},
+                                     position,
                                      7,
-                                     index};
-    assert_int_equal(
-        guard_persist_apply(life->guard, &record, 1, record.position, &refusals, &refusals_len),
-        KV_OK);
-    return refusals_len;
+                                     position.index};
+    return guard_persist_apply(life->guard, &record, 1, position, &refusals, ret_refused);
+}
+
+/* The same in view 1; returns how many records were refused. */
+static uint32_t put(struct life *life, const char *key, const char *value, uint64_t index)
+{
+    uint32_t refused;
+    assert_int_equal(put_at(life, key, value, (struct kv_position){1, index}, &refused), KV_OK);
+    return refused;
 }
 
 static int32_t keep(void *ctx, const struct kv_record *record)
@@ -154,11 +160,43 @@ static void torn_end_is_cut_off(void **state)
     unlink(path);
 }
 
+/* Two nodes with one file: what one has written the other finds, and once one of a later view has
+ * written, the one before cannot. */
+static void two_nodes_have_it(void **state)
+{
+    (void)state;
+    struct life one;
+    struct life two;
+    uint32_t refused;
+    char text[256] = "";
+    begin(&one, "scope", "shared");
+    begin(&two, "scope", "shared");
+    assert_int_equal(put_at(&one, "a", "1", (struct kv_position){1, 1}, &refused), KV_OK);
+    assert_int_equal(put_at(&two, "b", "2", (struct kv_position){2, 2}, &refused), KV_OK);
+    assert_int_equal(put_at(&one, "a", "3", (struct kv_position){1, 2}, &refused), KV_E_REJECTED);
+    assert_int_equal(put_at(&one, "a", "3", (struct kv_position){1, 2}, &refused), KV_E_REJECTED);
+    guard_persist_close(one.guard);
+    assert_int_equal(guard_persist_open(one.guard, &one.position), KV_OK);
+    assert_true(one.position.view == 2 && one.position.index == 2);
+    assert_int_equal(guard_persist_load(one.guard, keep, text), KV_OK);
+    assert_string_equal(text, "b=2@2;a=1@1;");
+    assert_int_equal(put_at(&one, "a", "3", (struct kv_position){1, 3}, &refused), KV_E_REJECTED);
+    assert_int_equal(put_at(&one, "a", "4", (struct kv_position){3, 3}, &refused), KV_OK);
+    text[0] = '\0';
+    assert_int_equal(put_at(&two, "b", "4", (struct kv_position){2, 3}, &refused), KV_E_REJECTED);
+    assert_int_equal(guard_persist_get(two.guard, "a", 1, keep, text), KV_OK);
+    assert_string_equal(text, "a=4@3;");
+    end(&two);
+    end(&one);
+    unlink(path);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(another_process_has_it),
         cmocka_unit_test(torn_end_is_cut_off),
+        cmocka_unit_test(two_nodes_have_it),
     };
     return cmocka_run_group_tests(tests, load, unload);
 }

@@ -8,8 +8,14 @@
 
 void leading_begin(struct leading *leading)
 {
+    leading_begin_keeping(leading, 0);
+}
+
+void leading_begin_keeping(struct leading *leading, uint64_t log_bytes)
+{
     memset(leading, 0, sizeof(*leading));
     fixture_init(&leading->fixture, false, true);
+    leading->fixture.config.limits.log_bytes = log_bytes;
     fixture_become_primary(&leading->fixture);
     while (fixture_store_all(&leading->fixture) > 0) {
     }

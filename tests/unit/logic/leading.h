@@ -16,8 +16,10 @@ struct leading {
     uint64_t requests;                 /* of the client so far */
 };
 
-/* Primary of view 1, alone; its store knows that. */
-void leading_begin(struct leading *leading);
+/* Primary of view 1, alone; its store knows that. Of its log it keeps log_bytes for members that
+ * come back. */
+void leading_begin_keeping(struct leading *leading, uint64_t log_bytes);
+void leading_begin(struct leading *leading); /* nothing */
 
 /* Becomes primary, in view 3, of what a secondary had: empty content, complete and committed as of
  * (1, 10), and then these records of view 2, in its store and not committed. Members in sync of

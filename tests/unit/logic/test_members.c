@@ -142,6 +142,33 @@ static void only_so_many_fetch_at_a_time(void **state)
     assert_int_equal(begun(leading, 44), 0);
 }
 
+/* For one whose session has not begun nothing is held: the log may be trimmed beyond what it has,
+ * and that is no reason to give it up. */
+static void one_that_has_not_begun_is_no_burden(void **state)
+{
+    struct leading leading;
+    char value[FIXTURE_VALUE_BYTES_MAX];
+    (void)state;
+    memset(value, 'v', sizeof(value) - 1);
+    value[sizeof(value) - 1] = '\0';
+    leading_begin_keeping(&leading, FIXTURE_INFLIGHT_BYTES_MAX / 2);
+    leading_add(&leading, MEMBER, MEMBER_CANDIDATE);
+    for (uint32_t i = 0; i < 3 * FIXTURE_INFLIGHT_BYTES_MAX / sizeof(value); i++) {
+        leading_insert(&leading, "key", value);
+        leading_store(&leading);
+        fixture_happens(&leading.fixture, EVENT_TICK, 1);
+        assert_int_equal(fixture_sent_len(&leading.fixture, MESSAGE_SUSPECT), 0);
+    }
+    assert_true(leading_observe(&leading).log_records < leading_observe(&leading).last.index);
+    /* What is kept of the log is for members that come back. */
+    struct kv_position last = leading_observe(&leading).last;
+    struct kv_position before = {last.view, last.index - 10};
+    leading_resume(&leading, MEMBER, before, before, true);
+    assert_int_equal(leading_sent(&leading, MEMBER, SNAPSHOT_BEGIN).body.snapshot.tail,
+                     TAIL_FOLLOWS);
+    leading_end(&leading);
+}
+
 /* --- reports --- */
 
 static void a_candidate_that_is_complete_is_reported(void **state)
@@ -271,6 +298,7 @@ int main(void)
         TEST(a_member_goes_on_by_the_tail),
         TEST(a_resume_of_another_session_or_link_is_not_taken),
         TEST(only_so_many_fetch_at_a_time),
+        cmocka_unit_test(one_that_has_not_begun_is_no_burden),
         TEST(a_candidate_that_is_complete_is_reported),
         TEST(it_counts_before_the_view_says_so),
         TEST(in_sync_and_behind_the_log_is_suspect),

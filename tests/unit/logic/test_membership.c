@@ -87,6 +87,8 @@ static void it_joins_when_its_content_is_loaded(void **state)
     assert_int_equal(join.sender, FIXTURE_NODE);
     assert_int_equal(join.cluster, 0);
     assert_int_equal(join.body.join.incarnation, FIXTURE_INCARNATION);
+    assert_int_equal(join.body.join.starts, 1);
+    assert_int_equal(join.body.join.ack, ACK_DURABLE);
     assert_int_equal(join.body.join.durable.view, 3);
     assert_int_equal(join.body.join.durable.index, 30);
     assert_true(fixture_equals(join.body.join.name, "n11"));
@@ -216,6 +218,32 @@ static void joining_gives_up_after_its_timeout(void **state)
     }
     assert_stops(fixture, 4);
     assert_in_range(waited_ms, 450, 450 + FIXTURE_RETRANSMIT_MS);
+}
+
+/* It is asked to wait for others that are to come back: that is no refusal to give up on. */
+static void asked_to_wait_it_waits(void **state)
+{
+    struct fixture *fixture = *state;
+    fixture->config.join_timeout_ms = 450;
+    start_and_load(fixture, 3, 30);
+    for (uint32_t i = 0; i < 20; i++) {
+        join_rejected(fixture, FIXTURE_INCARNATION, REJECT_NOT_READY, 1);
+        assert_int_equal(fixture_effects_len(fixture, EFFECT_NOTE), i == 0 ? 1 : 0); /* told once */
+        fixture_happens(fixture, EVENT_TICK, FIXTURE_RETRANSMIT_MS);
+        assert_int_equal(fixture_effects_len(fixture, EFFECT_STOP), 0);
+        assert_int_equal(fixture_sent_len(fixture, MESSAGE_JOIN), 1);
+    }
+}
+
+/* What its data folder is a copy of is in use: that is written into the folder, so that it is not
+ * asked again at each start. */
+static void a_copy_is_marked_and_stops(void **state)
+{
+    struct fixture *fixture = *state;
+    start_and_load(fixture, 3, 30);
+    join_rejected(fixture, FIXTURE_INCARNATION, REJECT_COPY, 0);
+    assert_true(fixture_effect(fixture, EFFECT_IDENTITY, 0)->as.identity.is_copy);
+    assert_stops(fixture, 4);
 }
 
 static void a_node_that_was_in_does_not_give_up(void **state)
@@ -369,6 +397,7 @@ static void a_secondary_leaves_and_then_stops_with_0(void **state)
     fixture_happens(fixture, EVENT_LEAVE, 0);
     struct message leave = fixture_sent(fixture, MESSAGE_LEAVE, 0, NULL);
     assert_int_equal(leave.body.leave.request, 0);
+    assert_int_equal(leave.body.leave.incarnation, FIXTURE_INCARNATION);
     assert_true(fixture_equals(leave.body.leave.name, "n11"));
     assert_int_equal(fixture_effects_len(fixture, EFFECT_STOP), 0);
     fixture_happens(fixture, EVENT_TICK, FIXTURE_RETRANSMIT_MS); /* lost? again */
@@ -455,6 +484,8 @@ int main(void)
         TEST(a_rejection_of_another_incarnation_is_ignored),
         TEST(a_late_rejection_does_not_stop_a_member),
         TEST(joining_gives_up_after_its_timeout),
+        TEST(asked_to_wait_it_waits),
+        TEST(a_copy_is_marked_and_stops),
         TEST(a_node_that_was_in_does_not_give_up),
         TEST(a_member_says_that_it_lives),
         TEST(an_old_view_or_the_same_changes_nothing),

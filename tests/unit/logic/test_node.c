@@ -205,7 +205,7 @@ static void content_is_loaded_before_joining(void **state)
 static void the_longest_message_fits_any_record(void **state)
 {
     (void)state;
-    struct node_limits limits = {100, 1000, 1, 1};
+    struct node_limits limits = {.key_bytes = 100, .value_bytes = 1000};
     assert_int_equal(node_message_max(&limits), SNAPSHOT_BYTES_MAX + MESSAGE_OVERHEAD_MAX);
     limits.value_bytes = SNAPSHOT_BYTES_MAX;
     assert_int_equal(node_message_max(&limits), SNAPSHOT_BYTES_MAX + 100 + MESSAGE_OVERHEAD_MAX);

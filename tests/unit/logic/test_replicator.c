@@ -356,7 +356,6 @@ static void the_oldest_alone_is_sent_again(void **state)
     assert_int_equal(sent(bench), 1);
 }
 
-/* It was merely slow: the ack covers all of them, and nothing is repeated. */
 static void a_slow_peer_gets_nothing_twice(void **state)
 {
     struct bench *bench = *state;
@@ -368,8 +367,6 @@ static void a_slow_peer_gets_nothing_twice(void **state)
     assert_int_equal(bench->replicator.received, 6);
 }
 
-/* The ack covers the one that was repeated, and not what was sent behind it before: that is lost.
- */
 /* A large one may merely take its time: a PROBE asks. Its answer shows that it is lost, or that it
  * has come. */
 static void a_large_one_is_asked_for_first(void **state)
@@ -392,6 +389,8 @@ static void a_large_one_is_asked_for_first(void **state)
     assert_int_equal(sent(bench), 0);
 }
 
+/* The ack covers the one that was repeated, and not what was sent behind it before: that is lost.
+ */
 static void an_ack_that_shows_the_loss_brings_the_rest(void **state)
 {
     struct bench *bench = *state;
@@ -403,7 +402,6 @@ static void an_ack_that_shows_the_loss_brings_the_rest(void **state)
     for (uint32_t i = 0; i < 4; i++) {
         assert_sent(bench, i, SNAPSHOT_RECORDS, 2 + i);
     }
-    /* The acks of these say nothing new. */
     assert_true(ack(bench, 4, 2));
     assert_int_equal(sent(bench), 0);
     assert_true(ack(bench, 6, 6));
@@ -452,8 +450,6 @@ static void new_traffic_does_not_put_off_a_retransmission(void **state)
     assert_int_equal(again, 1);
 }
 
-/* Records trimmed from the log in the meantime would be a mistake of the primary; what is durable
- * there is never asked for. */
 static void what_is_received_is_not_sent_again(void **state)
 {
     struct bench *bench = *state;
@@ -566,7 +562,6 @@ static void an_idle_peer_must_answer(void **state)
     assert_true(is_silent(bench, 1));
 }
 
-/* Talking is not enough: with something in the window, only what it stores counts. */
 static void a_peer_that_talks_and_stores_nothing_is_silent(void **state)
 {
     struct bench *bench = *state;

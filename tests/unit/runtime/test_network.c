@@ -392,6 +392,25 @@ static void no_address_is_served(void **state)
     network_close_link(network, number(2));
 }
 
+/* The logic goes round all addresses of an arbiter that is away, for as long as that takes. */
+static void what_leads_nowhere_is_told_once(void **state)
+{
+    (void)state;
+    struct network_uris uris;
+    add_transport("transport-aa", "aa://h:0");
+    start_network(&uris);
+    for (uint32_t i = 0; i < 200; i++) {
+        char other[32];
+        snprintf(other, sizeof(other), "dd://peer:%u", i % 20);
+        open_link(3 * i + 1, "cc://peer:1", NULL);
+        open_link(3 * i + 2, other, NULL);
+        open_link(3 * i + 3, "aa://\"nonsense", NULL);
+        network_close_link(network, number(3 * i + 1));
+    }
+    assert_int_equal(links_len, 0);
+    logged(22);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -402,6 +421,7 @@ int main(void)
         TEST(two_transports_of_one_plugin),
         TEST(an_address_that_is_nonsense_gives_way_to_the_next),
         TEST(no_address_is_served),
+        TEST(what_leads_nowhere_is_told_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
