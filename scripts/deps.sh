@@ -5,9 +5,10 @@ set -euo pipefail
 
 build_packages=(gcc cmake ninja-build pkg-config libc6-dev libuv1-dev libconfig-dev libjansson-dev
                 libsodium-dev libxxhash-dev libdb5.3-dev libmongoc-dev)
-# Networks that tests make (iproute2); examples (SQLite); a server that speaks MongoDB's protocol, in
-# Java, fetched with Maven.
-test_packages=(libcmocka-dev g++ binutils make iproute2 libsqlite3-dev openjdk-17-jdk-headless maven)
+# Networks that tests make (iproute2); the model checker (spin); examples (SQLite); a server that
+# speaks MongoDB's protocol, in Java, fetched with Maven.
+test_packages=(libcmocka-dev g++ binutils make iproute2 spin libsqlite3-dev openjdk-17-jdk-headless
+               maven)
 
 case "${1:-}" in
 build) packages=("${build_packages[@]}") ;;

@@ -1,7 +1,7 @@
 /*
  * The log lines about a store that fails and that works again: "store-failing" at growing intervals
- * (failure_log.h), "store-works-again" once. Meanwhile the plugin's own ERROR and WARN lines are kept
- * low. The persistence worker's thread only.
+ * (failure_log.h), "store-works-again" once. Meanwhile the plugin's own ERROR and WARN lines are
+ * kept low. The persistence worker's thread only.
  */
 #ifndef HOST_STORE_LOG_H
 #define HOST_STORE_LOG_H

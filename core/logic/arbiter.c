@@ -275,6 +275,11 @@ void arbiter_on_link_down(struct arbiter *arbiter, uint64_t link)
     arbiter_elect(arbiter);
 }
 
+void arbiter_forgive(struct arbiter *arbiter, uint64_t gap_ms)
+{
+    arbiter_peers_forgive(&arbiter->peers, gap_ms);
+}
+
 void arbiter_tick(struct arbiter *arbiter)
 {
     uint64_t now_ms = arbiter->context->now_ms;

@@ -77,6 +77,10 @@ void arbiter_on_registry_changed(struct arbiter *arbiter, const void *bytes, siz
 
 void arbiter_on_link_up(struct arbiter *arbiter, uint64_t link);
 void arbiter_on_link_down(struct arbiter *arbiter, uint64_t link);
+
+/* This process stood still for so long: nobody was silent meanwhile. */
+void arbiter_forgive(struct arbiter *arbiter, uint64_t gap_ms);
+
 void arbiter_tick(struct arbiter *arbiter);
 uint64_t arbiter_wake_ms(const struct arbiter *arbiter);
 

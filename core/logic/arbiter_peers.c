@@ -97,6 +97,16 @@ void arbiter_peers_lose_link(struct arbiter_peers *peers, uint64_t link)
     }
 }
 
+void arbiter_peers_forgive(struct arbiter_peers *peers, uint64_t gap_ms)
+{
+    for (uint32_t i = 0; i < peers->len; i++) {
+        struct arbiter_peer *peer = &peers->items[i];
+        peer->heard_ms += gap_ms;
+        peer->joining_ms += gap_ms;
+        peer->current_ms += peer->current_ms == 0 ? 0 : gap_ms;
+    }
+}
+
 bool arbiter_peer_is_alive(const struct arbiter_peer *peer, uint64_t now_ms, uint64_t alive_ms)
 {
     return peer != NULL && peer->link != 0 && now_ms - peer->heard_ms < alive_ms;

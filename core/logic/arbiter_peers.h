@@ -54,6 +54,9 @@ void arbiter_peer_fill_member(struct member *member, const struct message *join,
 /* A link ended: nobody is heard there any more. */
 void arbiter_peers_lose_link(struct arbiter_peers *peers, uint64_t link);
 
+/* This process stood still for so long: nobody was silent meanwhile. */
+void arbiter_peers_forgive(struct arbiter_peers *peers, uint64_t gap_ms);
+
 /* Heard over a link that is up, less than alive_ms ago, whoever it is. */
 bool arbiter_peer_is_alive(const struct arbiter_peer *peer, uint64_t now_ms, uint64_t alive_ms);
 

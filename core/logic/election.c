@@ -148,7 +148,8 @@ bool election_data_is_lost(const struct election_input *input)
 /* --- counting those in sync --- */
 
 struct election_count {
-    uint32_t live; /* secondaries */
+    uint32_t live;  /* secondaries */
+    uint32_t fresh; /* ... of these, heard since the primary is known to be dead */
     uint32_t asking;
     uint32_t returned; /* with their stores, the primary included */
     uint64_t since_ms; /* when the first of them came back */
@@ -156,6 +157,13 @@ struct election_count {
     uint64_t live_until_ms; /* when the first of the live ones is silent for too long */
     bool primary_returned;
 };
+
+/* When the later process of the primary's identity came; only while it is dead. */
+static uint64_t election_dead_since_ms(const struct election_input *input)
+{
+    const struct arbiter_peer *peer = arbiter_peers_get(input->peers, input->view->primary);
+    return peer == NULL ? 0 : peer->joining_ms;
+}
 
 static void election_count_one(const struct election_input *input, uint32_t place,
                                struct election_count *count)
@@ -167,6 +175,7 @@ static void election_count_one(const struct election_input *input, uint32_t plac
     case STANDING_LIVE:
         if (!is_primary) {
             count->live++;
+            count->fresh += peer->heard_ms >= election_dead_since_ms(input) ? 1u : 0u;
             count->asking += election_asks(input, member) ? 1u : 0u;
             count->live_until_ms =
                 context_earlier(count->live_until_ms, peer->heard_ms + input->replica_timeout_ms);
@@ -287,7 +296,9 @@ void election_decide(const struct election_input *input, struct election *ret_el
     }
     if (input->now_ms < primary_until_ms) {
         ret_election->again_ms = primary_until_ms;
-    } else if (count.live > 0 && (is_dead || count.asking > 0)) {
+    } else if (count.live > 0 && ((is_dead && count.fresh == count.live) || count.asking > 0)) {
+        /* Of a dead primary's members the positions are told anew first: so the choice falls on
+         * the one that has most, and none of the others has to be left behind. */
         election_choose(input, false, ret_election);
         ret_election->reason = is_dead ? "primary-ended" : "primary-silent";
     } else if (count.live > 0) {

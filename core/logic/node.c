@@ -476,6 +476,9 @@ static void node_on_leave(struct node *node)
 static void node_notice_gap(struct node *node)
 {
     uint64_t gap_ms = node->context.now_ms - node->before_ms;
+    if (node->arbiter != NULL && gap_ms > node->config.replica_timeout_ms / 2) {
+        arbiter_forgive(node->arbiter, gap_ms);
+    }
     if (node->replica != NULL && gap_ms > node->config.replica_timeout_ms / 2) {
         members_forgive(node->replica);
         secondary_forgive(node->replica);

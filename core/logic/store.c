@@ -12,13 +12,9 @@
  * gets a further one behind it (`next`), searched in turn. Keys with one and the same 64-bit hash
  * are slow, as in any hash table, but never lost and never harm the others.
  *
- * The digest is part of the protocol: for each pair
- *     hash_bytes_seeded(hash_bytes(key) + key_len * 0x9e3779b97f4a7c15, value)
- * and over all pairs the sum, everything modulo 2^64. So is the digest of a range: from the digest
- * d of each pair and its position d = d + index * 0x9e3779b97f4a7c15          d = (d ^ d >> 30) *
- * 0xbf58476d1ce4e5b9 d = d + view * 0x9e3779b97f4a7c15           d = (d ^ d >> 27) *
- * 0x94d049bb133111eb d = d ^ d >> 31 and over all pairs of the range the sum. Each segment knows
- * its own, so that only the segments at the ends of a range are looked into.
+ * The digests are part of the protocol, docs/protocol.md 2.7 has the formulas: that of the content,
+ * and that of a range, which the positions are part of too. Each segment knows its own, so that
+ * only the segments at the ends of a range are looked into.
  */
 #include "logic/store.h"
 
