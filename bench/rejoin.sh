@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # What a return costs: time and bytes until a replica is in sync, for an empty one against one that was
 # away while a hundredth of the pairs changed, (a) with the primary's log still reaching back that
-# far, (b) with so little log that only digests can find the difference.
+# far, (b) with so little log that only digests can find the difference. The time is counted from
+# when it has loaded its own store, which is told as well: that costs the same whatever it missed.
 # Three nodes; the one that comes and goes is in a network namespace of its own, whose bytes are
 # counted. Needs root. Usage: bench/rejoin.sh [PAIRS=1000000]
 # KV_BENCH_BUILD: the build, default build/release, made when missing.
@@ -103,19 +104,25 @@ count() { # count COUNTER: its sum over all nodes
         awk '{ sub(/.*:/, ""); sum += $1 } END { print sum + 0 }'
 }
 
+log_time() { # log_time NAME TEXT: when it was last said in the log of that node, in nanoseconds
+    date -d "$(grep -- "$2" "$work/$1.log" | tail -n 1 | sed 's,time=\([^ ]*\).*,\1,')" +%s%N
+}
+
 measure() { # measure NAME: starts the joiner and waits
-    local before after begin end tails transfers
+    local before after begin loaded end tails transfers
     tails=$(count tails_resumed)
     transfers=$(count transfers_started)
     before=$(cable_bytes)
     begin=$(date +%s%N)
     start_joiner
     wait_in_sync 3
-    end=$(date +%s%N)
     after=$(cable_bytes)
-    echo "$before $after $begin $end" | awk -v name="$1" -v file="$work/results" '{
-        printf "%-52s %9.2f s %12d B to it %10d B from it\n", name, ($6 - $5) / 1e9, $3 - $1, $4 - $2
-        print $3 - $1 + $4 - $2, ($6 - $5) / 1e9 >>file }'
+    loaded=$(log_time n3 "event=loaded keys=")
+    end=$(log_time n3 "event=role role=secondary")
+    echo "$before $after $begin $loaded $end" | awk -v name="$1" -v file="$work/results" '{
+        printf "%-42s %7.3f s %12d B to it %10d B from it (started and loaded in %.3f s)\n", name,
+            ($7 - $6) / 1e9, $3 - $1, $4 - $2, ($6 - $5) / 1e9
+        print $3 - $1 + $4 - $2, ($7 - $6) / 1e9 >>file }'
     echo "    sessions begun meanwhile: $(($(count tails_resumed) - tails)) with the log's tail," \
         "$(($(count transfers_started) - transfers)) by fetching; ranges fetched: $(count ranges_fetched)"
     "$bin/kvctl" --timeout 10000 digest >"$work/digests" ||

@@ -25,14 +25,16 @@
 
 #include <string.h>
 
-#define CATCHUP_FIRST_BITS    4u
-#define CATCHUP_WALK_PAIRS    512u /* to twice as many in a part, while there are many */
-#define CATCHUP_LAST_PAIRS    2u   /* to twice as many, at last */
-#define CATCHUP_CONTENT_PAIRS 8u   /* up to here content is asked for at once */
-#define CATCHUP_MERGED_PAIRS  64u  /* neighbours are asked for together up to here */
-#define CATCHUP_PATIENCE_MAX  16u  /* times replica_timeout_ms */
+#define CATCHUP_FIRST_BITS    4u     /* of the hash: so many ranges at first; with ... */
+#define CATCHUP_MANY_PAIRS    65536u /* ... at least so many pairs they are smaller, so that none */
+#define CATCHUP_MANY_BITS     7u     /* keeps the source from its other work for long */
+#define CATCHUP_WALK_PAIRS    512u   /* to twice as many in a part, while there are many */
+#define CATCHUP_LAST_PAIRS    2u     /* to twice as many, at last */
+#define CATCHUP_CONTENT_PAIRS 8u     /* up to here content is asked for at once */
+#define CATCHUP_MERGED_PAIRS  64u    /* neighbours are asked for together up to here */
+#define CATCHUP_PATIENCE_MAX  16u    /* times replica_timeout_ms */
 
-_Static_assert(1u << CATCHUP_FIRST_BITS == FETCHES_MAX, "all places are used from the start");
+_Static_assert(1u << CATCHUP_FIRST_BITS >= FETCHES_MAX, "all places are used from the start");
 
 /* --- ranges --- */
 
@@ -114,8 +116,10 @@ void catchup_begin(struct catchup *catchup, const struct store *store, uint64_t 
     catchup->min_index = min_index;
     catchup->base = base;
     catchup->as_of = min_index;
-    const uint32_t bits = 64 - CATCHUP_FIRST_BITS;
-    for (uint64_t i = FETCHES_MAX; i > 0; i--) {
+    const uint32_t first_bits =
+        store_len(store) < CATCHUP_MANY_PAIRS ? CATCHUP_FIRST_BITS : CATCHUP_MANY_BITS;
+    const uint32_t bits = 64 - first_bits;
+    for (uint64_t i = 1ull << first_bits; i > 0; i--) {
         struct catchup_range range = {.low = (i - 1) << bits, .delta = base != UINT64_MAX};
         range.high = transfer_parts_high(range.low, bits, 1);
         store_range_digest(store, range.low, range.high, &range.pairs);
@@ -132,6 +136,7 @@ void catchup_end(struct catchup *catchup, struct context *context)
     catchup->going = false;
     catchup->source = 0;
     catchup->link = 0;
+    catchup->link_is_up = false;
 }
 
 bool catchup_is_done(const struct catchup *catchup)
@@ -166,14 +171,23 @@ static void catchup_send(struct catchup *catchup, struct context *context,
     message.body.fetch.low = fetch->range.low;
     message.body.fetch.high = fetch->range.high;
     message.body.fetch.parts = fetch->parts;
-    context_send(context, catchup->link, &message);
+    if (catchup->link_is_up) {
+        context_send(context, catchup->link, &message);
+    }
+}
+
+/* An answer takes its time: the source has other work, too. */
+static uint64_t catchup_first_wait_ms(const struct context *context)
+{
+    uint64_t wait_ms = context->config->replica_timeout_ms / 2;
+    return wait_ms > context->config->retransmit_ms ? wait_ms : context->config->retransmit_ms;
 }
 
 static void catchup_send_all(struct catchup *catchup, struct context *context)
 {
     for (uint32_t i = 0; i < FETCHES_MAX; i++) {
         if (catchup->fetches[i].request != 0) {
-            catchup->fetches[i].wait_ms = context->config->retransmit_ms;
+            catchup->fetches[i].wait_ms = catchup_first_wait_ms(context);
             catchup_send(catchup, context, &catchup->fetches[i]);
         }
     }
@@ -208,7 +222,8 @@ static const struct member *catchup_next_source(const struct catchup *catchup,
         }
         passed = member->node == catchup->source;
     }
-    bool primary_turn = first == NULL || (passed && primary != NULL);
+    bool is_begin = catchup->source == 0 && catchup->primary_first && primary != NULL;
+    bool primary_turn = first == NULL || is_begin || (passed && primary != NULL);
     return primary_turn ? primary : first;
 }
 
@@ -218,6 +233,7 @@ static void catchup_change_source(struct catchup *catchup, struct context *conte
     const struct member *member = catchup_next_source(catchup, context, view);
     context_close_link(context, catchup->link);
     catchup->link = 0;
+    catchup->link_is_up = false;
     catchup->source = 0;
     catchup->heard_ms = context->now_ms;
     if (member == NULL) {
@@ -229,7 +245,6 @@ static void catchup_change_source(struct catchup *catchup, struct context *conte
     }
     catchup->source = member->node;
     catchup->link = context_open_link(context, uris, member->uris_len);
-    catchup_send_all(catchup, context);
 }
 
 /* False: there is nobody to ask. */
@@ -272,7 +287,7 @@ void catchup_pump(struct catchup *catchup, struct context *context, const struct
         *fetch = (struct catchup_fetch){.request = catchup->next_request++,
                                         .range = range,
                                         .parts = range.content ? 0 : parts,
-                                        .wait_ms = context->config->retransmit_ms};
+                                        .wait_ms = catchup_first_wait_ms(context)};
         catchup_send(catchup, context, fetch);
     }
 }
@@ -467,6 +482,7 @@ uint64_t catchup_wake_ms(const struct catchup *catchup, const struct context *co
 void catchup_on_link_up(struct catchup *catchup, struct context *context, uint64_t link)
 {
     if (catchup->going && link != 0 && link == catchup->link) {
+        catchup->link_is_up = true;
         catchup_send_all(catchup, context);
     }
 }

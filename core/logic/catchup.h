@@ -54,8 +54,10 @@ struct catchup {
     struct catchup_fetch fetches[FETCHES_MAX];
     uint32_t fetches_len; /* under way */
     uint64_t next_request;
+    bool primary_first;   /* the primary is asked before the others: set by the caller */
     uint64_t source;      /* node; 0: none chosen */
     uint64_t link;        /* to it; 0: none */
+    bool link_is_up;      /* nothing is sent before */
     uint64_t heard_ms;    /* last answer taken, or when there was last nothing to hear */
     uint64_t patience_ms; /* after so long a silence another source is asked */
 };
@@ -94,8 +96,8 @@ bool catchup_on_fetched(struct catchup *catchup, struct context *context,
  * the log is applied up to there. False when nothing was begun. */
 bool catchup_is_done(const struct catchup *catchup);
 
-/* A link is up that was opened here, maybe to the source: what was sent before is lost, and sent
- * again at once. */
+/* A link is up that was opened here, maybe to the source: what is under way is sent, or sent again.
+ */
 void catchup_on_link_up(struct catchup *catchup, struct context *context, uint64_t link);
 
 /* The lowest min_index of what is under way; UINT64_MAX: nothing is. The log is held from there on.

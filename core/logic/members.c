@@ -208,6 +208,13 @@ void members_on_resume(struct replica *replica, uint64_t link, const struct mess
     struct kv_position committed = {replica->committed_view, replica->committed};
     bool drops;
     struct replicator_start start = resume_choose(replica->log, committed, message, &drops);
+    if (!replicator->in_sync && start.tail != TAIL_NONE &&
+        message->body.resume.committed.index > committed.index) {
+        /* Its content is fixed beyond what is committed here, and may have to be compared with a
+         * state that cannot be reached without it: it fetches what differs now. */
+        start = (struct replicator_start){
+            .as_of = committed, .tail = TAIL_NONE, .base = start.as_of.index};
+    }
     if (replicator->in_sync && (start.tail == TAIL_NONE || drops)) {
         /* Nothing may go from the store of one that counts: it comes again as a candidate. */
         replicator->behind = true;

@@ -360,9 +360,7 @@ static void membership_install(struct replica *replica, const struct view *view)
             effects_add(context->effects, EFFECT_IDENTITY)->as.identity.cluster = view->cluster;
         }
     }
-    if (view->forced != replica->view.forced) {
-        replica->secondary.announced = 0; /* what was committed may be lost: the operator knows */
-    }
+    bool is_forced = view->forced != replica->view.forced;
     replica->view = *view;
     context->view = view->number;
     context_count(context, COUNTER_views_installed);
@@ -379,6 +377,9 @@ static void membership_install(struct replica *replica, const struct view *view)
         replica->refused[0] = '\0';
     }
     membership_become(replica, view_find(&replica->view, self == NULL ? 0 : self->node));
+    if (is_forced) {
+        replica->secondary.announced = 0; /* what was committed may be lost: the operator knows */
+    }
 }
 
 static void membership_on_view(struct replica *replica, struct bytes_view bytes)

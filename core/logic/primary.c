@@ -92,8 +92,10 @@ static uint64_t primary_vouched_index(const struct replica *replica,
     case ACK_RECEIVED:
         return replicator->received_index;
     case ACK_LOCAL: /* as long as nobody else can be the primary */
-        return lease_is_held(replica) && !replica->primary.handover.told ? UINT64_MAX
-                                                                         : replica->committed;
+        if (replica->primary.handover.told) {
+            return replicator->received_index; /* one of them may be it: it must have it */
+        }
+        return lease_is_held(replica) ? UINT64_MAX : replica->committed;
     default:
         return replicator->durable_index;
     }

@@ -152,7 +152,9 @@ void replicator_begin(struct replicator *replicator, struct context *context,
     entry->start = *start;
     replicator->begun = true;
     replicator->begin_index = start->as_of.index;
-    if (!replicator->counted) { /* what it holds back of the log, until it counts */
+    /* What it holds back of the log, until it counts; one that counts may have come back with less
+     * than what it was taken to have. */
+    if (!replicator->counted || replicator->durable_index > start->as_of.index) {
         replicator->durable_index = start->as_of.index;
         replicator->received_index = start->as_of.index;
     }

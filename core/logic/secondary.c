@@ -13,12 +13,14 @@
 /* A secondary whose store is behind by so much takes no more; the primary sends it again later. */
 #define SECONDARY_PERSIST_BYTES_MAX (2u * (uint64_t)WINDOW_BYTES_MAX)
 
-/* The content is complete, and so is what the store holds. That it is still to be compared does not
- * count: what may differ then was never acknowledged, and it may be compared only with a state that
- * is committed, for which this very node may be needed. */
+/* The content is complete, and so is what the store holds. Of a member in sync it does not count
+ * that it is still to be compared: what may differ then was never acknowledged, and it may be
+ * compared only with a state that is committed, for which this very node may be needed. A
+ * candidate's store may lack what was acknowledged without it. */
 static bool secondary_is_complete(const struct replica *replica)
 {
-    return replica->whole && replica->secondary.durable > 0 &&
+    bool is_sure = replica->compared || replica->role == ROLE_SECONDARY;
+    return replica->whole && is_sure && replica->secondary.durable > 0 &&
            replica->persister.stored.view != 0;
 }
 
@@ -383,7 +385,9 @@ static void secondary_begin_fetch(struct replica *replica, struct kv_position as
     replica->committed = as_of.index;
     replica->committed_view = as_of.view;
     replica->whole = false;
-    secondary->shown_from = 0;
+    /* A primary that is not settled yet gives what it has loaded, which nobody may have committed:
+     * it is shown when that much is told to be. */
+    secondary->shown_from = as_of.index;
     secondary->durable_index = as_of.index;
     /* From here on, and until all is fetched, the store's content is a mixture. */
     persister_add_bytes(&replica->persister, NULL, 0, 0, (struct kv_position){0, 0},
@@ -416,6 +420,8 @@ static bool secondary_begin(struct replica *replica, const struct message *messa
         uint64_t base =
             message->body.snapshot.tail == TAIL_NONE ? message->body.snapshot.base : UINT64_MAX;
         catchup_begin(&secondary->catchup, replica->store, as_of.index, base);
+        /* After a power cut all the others compare as well, and answer nobody meanwhile. */
+        secondary->catchup.primary_first = replica->whole;
     }
     secondary->begun = true;
     secondary->begin_index = as_of.index;

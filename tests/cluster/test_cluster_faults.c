@@ -82,7 +82,7 @@ static void faults_restart_and_check(struct rig *rig)
         rig_kill(&rig->nodes[i]);
     }
     for (uint32_t i = 0; i < 3; i++) {
-        rig_start(&rig->nodes[i]);
+        rig_launch(&rig->nodes[i]); /* all at once: the first one waits for the others */
     }
     state_wait_agree(rig, 3);
     KVCTL_EXPECT(rig, 1, "get", "bad-1");

@@ -396,12 +396,20 @@ uint32_t fixture_fetched(struct fixture *fixture, struct kv_position as_of,
 {
     struct message fetches[FETCHES_MAX];
     fixture_happens(fixture, EVENT_FLUSH, 0);
+    bool opens = fixture_effects_len(fixture, EFFECT_OPEN_LINK) > 0;
+    if (opens) { /* to the source: it asks when that is up */
+        uint64_t link = fixture_effect(fixture, EFFECT_OPEN_LINK, 0)->as.open_link.link;
+        fixture_store_position(fixture);
+        fixture_link_event(fixture, EVENT_LINK_UP, link);
+    }
     uint32_t len = fixture_sent_len(fixture, MESSAGE_FETCH);
     assert_true(len <= FETCHES_MAX);
     for (uint32_t i = 0; i < len; i++) {
         fetches[i] = fixture_sent(fixture, MESSAGE_FETCH, i, NULL);
     }
-    fixture_store_position(fixture);
+    if (!opens) {
+        fixture_store_position(fixture);
+    }
     for (uint32_t i = 0; i < len; i++) {
         fixture_answer(fixture, &fetches[i], as_of, pairs, pairs_len);
     }

@@ -56,6 +56,16 @@ struct transfer_piece joiner_piece(const struct buffer *records, uint32_t count,
     return piece;
 }
 
+/* The hash (XXH3, 17 to 32 bytes) multiplies words of the key after an exclusive or with its public
+ * secret: a first word equal to the secret's makes a zero product, whatever the second word is. */
+void joiner_colliding_key(uint8_t *key, uint8_t number)
+{
+    static const uint8_t secret[8] = {0xb8, 0xfe, 0x6c, 0x39, 0x23, 0xa4, 0x4b, 0xbe};
+    memset(key, 1, JOINER_COLLIDING_BYTES);
+    memcpy(key, secret, sizeof(secret));
+    key[8] = number;
+}
+
 void joiner_open(struct joiner *joiner)
 {
     joiner->memory = store_create();

@@ -41,6 +41,10 @@ struct joiner {
 void joiner_open(struct joiner *joiner);
 void joiner_close(struct joiner *joiner);
 
+/* Keys of one and the same hash, one for each number. */
+#define JOINER_COLLIDING_BYTES 32u
+void joiner_colliding_key(uint8_t *key, uint8_t number);
+
 /* In memory and on disk. */
 void joiner_put(struct joiner *joiner, const char *key, const char *value, uint64_t view,
                 uint64_t index);

@@ -6,21 +6,32 @@
 
 #include <string.h>
 
-void leading_begin(struct leading *leading)
-{
-    leading_begin_keeping(leading, 0);
-}
-
-void leading_begin_keeping(struct leading *leading, uint64_t log_bytes)
+static void leading_start(struct leading *leading, enum ack_mode ack, uint64_t log_bytes)
 {
     memset(leading, 0, sizeof(*leading));
     fixture_init(&leading->fixture, false, true);
+    leading->fixture.config.ack = ack;
     leading->fixture.config.limits.log_bytes = log_bytes;
     fixture_become_primary(&leading->fixture);
     while (fixture_store_all(&leading->fixture) > 0) {
     }
     fixture_view(&leading->view, 1, FIXTURE_NODE);
     fixture_add_member(&leading->view, FIXTURE_NODE, 1, MEMBER_IN_SYNC);
+}
+
+void leading_begin(struct leading *leading)
+{
+    leading_start(leading, ACK_DURABLE, 0);
+}
+
+void leading_begin_keeping(struct leading *leading, uint64_t log_bytes)
+{
+    leading_start(leading, ACK_DURABLE, log_bytes);
+}
+
+void leading_begin_local(struct leading *leading)
+{
+    leading_start(leading, ACK_LOCAL, 0);
 }
 
 static void leading_replicate(struct leading *leading, const struct kv_record *records,
@@ -42,11 +53,10 @@ static void leading_replicate(struct leading *leading, const struct kv_record *r
     }
 }
 
-void leading_take_over(struct leading *leading, const struct kv_record *records,
-                       uint32_t records_len, uint32_t others)
+/* The configuration is made: now become a secondary, and then primary. */
+static void leading_follow_and_lead(struct leading *leading, const struct kv_record *records,
+                                    uint32_t records_len, uint32_t others)
 {
-    memset(leading, 0, sizeof(*leading));
-    fixture_init(&leading->fixture, false, true);
     fixture_become_complete(&leading->fixture);
     leading_replicate(leading, records, records_len);
     fixture_view(&leading->view, 2, FIXTURE_NODE);
@@ -55,6 +65,30 @@ void leading_take_over(struct leading *leading, const struct kv_record *records,
         fixture_add_member(&leading->view, 33 + i, 3, MEMBER_IN_SYNC);
     }
     leading_tell(leading);
+}
+
+void leading_take_over(struct leading *leading, const struct kv_record *records,
+                       uint32_t records_len, uint32_t others)
+{
+    leading_take_over_needing(leading, records, records_len, others, 1);
+}
+
+void leading_take_over_needing(struct leading *leading, const struct kv_record *records,
+                               uint32_t records_len, uint32_t others, uint32_t min_in_sync)
+{
+    memset(leading, 0, sizeof(*leading));
+    fixture_init(&leading->fixture, false, true);
+    leading->fixture.config.min_in_sync = min_in_sync;
+    leading_follow_and_lead(leading, records, records_len, others);
+}
+
+void leading_take_over_shared(struct leading *leading, const struct kv_record *records,
+                              uint32_t records_len, uint32_t others)
+{
+    memset(leading, 0, sizeof(*leading));
+    fixture_init(&leading->fixture, false, true);
+    leading->fixture.config.persist_shared = true;
+    leading_follow_and_lead(leading, records, records_len, others);
 }
 
 void leading_end(struct leading *leading)

@@ -21,11 +21,22 @@ struct leading {
 void leading_begin_keeping(struct leading *leading, uint64_t log_bytes);
 void leading_begin(struct leading *leading); /* nothing */
 
+/* It acknowledges what its own store has. */
+void leading_begin_local(struct leading *leading);
+
 /* Becomes primary, in view 3, of what a secondary had: empty content, complete and committed as of
  * (1, 10), and then these records of view 2, in its store and not committed. Members in sync of
  * view 3: itself and, when others is not 0, nodes 33, 34, ... so many. */
 void leading_take_over(struct leading *leading, const struct kv_record *records,
                        uint32_t records_len, uint32_t others);
+
+/* ... and it takes updates only with so many in sync. */
+void leading_take_over_needing(struct leading *leading, const struct kv_record *records,
+                               uint32_t records_len, uint32_t others, uint32_t min_in_sync);
+
+/* ... and its store is one that only the primary writes. */
+void leading_take_over_shared(struct leading *leading, const struct kv_record *records,
+                              uint32_t records_len, uint32_t others);
 
 void leading_end(struct leading *leading);
 

@@ -314,6 +314,28 @@ static void doubts_are_told_before_a_session(void **state)
     }
 }
 
+/* A candidate's store may take by now what it has refused: its content is fetched, also of what is
+ * not committed yet. */
+static void a_candidate_with_a_refusal_fetches(void **state)
+{
+    static const uint32_t first[] = {0};
+    struct bench *bench = *state;
+    struct view view;
+    start(bench);
+    tell_records(bench, 1, "v");
+    refusing_persisted(&bench->fixture, flush(bench), first, 1, "no");
+    fixture_view(&view, 3, PRIMARY);
+    fixture_add_member(&view, PRIMARY, 1, MEMBER_IN_SYNC);
+    fixture_add_member(&view, FIXTURE_NODE, 3, MEMBER_CANDIDATE);
+    fixture_tell_view(&bench->fixture, MESSAGE_REPLICAS, &view);
+    bench->session = bench->view = 3;
+    bench->seq = 0;
+    tell(bench, SNAPSHOT_PROBE);
+    struct message resume = fixture_sent(&bench->fixture, MESSAGE_RESUME, 0, NULL);
+    assert_int_equal(resume.body.resume.committed.index, 0);
+    assert_int_equal(resume.body.resume.complete, 0);
+}
+
 /* --- content of the cluster --- */
 
 /* Joins, takes the piece, and its store refuses it. Returns how long it waited before it joined
@@ -431,6 +453,7 @@ int main(void)
         TEST(what_is_not_made_up_for_is_in_doubt),
         TEST(refusals_are_told_anew),
         TEST(doubts_are_told_before_a_session),
+        TEST(a_candidate_with_a_refusal_fetches),
         TEST(content_refused_again_and_again),
         TEST(a_removal_is_refused),
         TEST(only_named_states_are_shown),

@@ -197,6 +197,107 @@ static void a_shared_store_is_given_the_tail(void **state)
     assert_int_equal(leading_observe(leading).committed_index, 12);
 }
 
+/* It is told whose write it is; what the members have is not enough before that store has taken
+ * it: until then the primary before may write there. */
+static void a_shared_store_comes_before_the_members(void **state)
+{
+    struct leading *leading = *state;
+    struct kv_record records[] = {fixture_record("a", "1", 2, 11)};
+    char given[64];
+    leading_take_over_shared(leading, records, 1, 1);
+    uint64_t batch = refusing_flush(&leading->fixture, given, sizeof(given));
+    assert_string_equal(given, "a=1");
+    const struct effect *persist = fixture_effect(&leading->fixture, EFFECT_PERSIST, 0);
+    assert_int_equal(persist->as.persist.view, 3);
+    assert_int_equal(persist->as.persist.position.view, 2); /* the record is the one before's */
+    resume_at(leading, OTHER, 2, 11);
+    leading_ack(leading, OTHER, 1, 1, leading->fixture.now_ms);
+    assert_int_equal(leading_observe(leading).committed_index, 10);
+    leading_get(leading, "a");
+    assert_int_equal(reads(leading), 0);
+    refusing_persisted(&leading->fixture, batch, NULL, 0, NULL);
+    assert_int_equal(leading_observe(leading).committed_index, 11);
+    assert_int_equal(reads(leading), 1);
+}
+
+/* Also with nothing to write: until that store knows this primary, the one before may commit. */
+static void it_settles_when_a_shared_store_knows_it(void **state)
+{
+    struct leading *leading = *state;
+    char given[64];
+    leading_take_over_shared(leading, NULL, 0, 1);
+    uint64_t batch = refusing_flush(&leading->fixture, given, sizeof(given));
+    assert_string_equal(given, "");
+    resume_at(leading, OTHER, 1, 10);
+    leading_ack(leading, OTHER, 1, 1, leading->fixture.now_ms);
+    leading_get(leading, "a");
+    assert_int_equal(reads(leading), 0);
+    refusing_persisted(&leading->fixture, batch, NULL, 0, NULL);
+    assert_int_equal(reads(leading), 1);
+}
+
+/* A batch of its time as a secondary was under way: what that says of the store is not counted. */
+static void a_batch_from_before_says_nothing_of_a_shared_store(void **state)
+{
+    struct leading *leading = *state;
+    uint8_t bytes[128];
+    char given[64];
+    struct kv_record record = fixture_record("a", "1", 2, 11);
+    fixture_init(&leading->fixture, false, true);
+    leading->fixture.config.persist_shared = true;
+    fixture_become_complete(&leading->fixture);
+    struct message message = fixture_snapshot(&leading->fixture, 2, SNAPSHOT_RECORDS, 1);
+    record_encode(&record, bytes);
+    message.body.snapshot.committed = 10;
+    message.body.snapshot.count = 1;
+    message.body.snapshot.records.at = bytes;
+    message.body.snapshot.records.len = record_size(&record);
+    fixture_deliver(&leading->fixture, FIXTURE_PRIMARY_LINK, &message);
+    uint64_t before = refusing_flush(&leading->fixture, given, sizeof(given));
+    assert_string_equal(given, "a=1");
+    assert_false(fixture_effect(&leading->fixture, EFFECT_PERSIST, 0)->as.persist.is_primary);
+    fixture_view(&leading->view, 2, FIXTURE_NODE);
+    fixture_add_member(&leading->view, FIXTURE_NODE, 3, MEMBER_IN_SYNC);
+    leading_tell(leading);
+    refusing_persisted(&leading->fixture, before, NULL, 0, NULL);
+    assert_int_equal(leading_observe(leading).committed_index, 10);
+    uint64_t batch = refusing_flush(&leading->fixture, given, sizeof(given));
+    assert_string_equal(given, "a=1"); /* once more, as the primary */
+    assert_true(fixture_effect(&leading->fixture, EFFECT_PERSIST, 0)->as.persist.is_primary);
+    refusing_persisted(&leading->fixture, batch, NULL, 0, NULL);
+    assert_int_equal(leading_observe(leading).committed_index, 11);
+}
+
+/* Too few in sync to take updates: what was taken over is committed all the same. */
+static void too_few_in_sync_are_enough_for_what_was_taken_over(void **state)
+{
+    struct leading *leading = *state;
+    struct kv_record records[] = {fixture_record("a", "1", 2, 11)};
+    leading_take_over_needing(leading, records, 1, 0, 2);
+    assert_int_equal(leading_observe(leading).committed_index, 11);
+    leading_get(leading, "a");
+    assert_int_equal(reads(leading), 1);
+    leading_insert(leading, "b", "2");
+    struct message answer = fixture_sent(&leading->fixture, MESSAGE_OPERATION_REJECTED, 0, NULL);
+    assert_int_equal(answer.body.operation_rejected.reason, REJECT_MIN_IN_SYNC);
+    assert_int_equal(leading_observe(leading).last.index, 11);
+}
+
+/* Its updates wait for enough in sync, and what was taken over does not wait with them. */
+static void updates_behind_it_wait_for_enough(void **state)
+{
+    struct leading *leading = *state;
+    struct kv_record records[] = {fixture_record("a", "1", 2, 11)};
+    leading_take_over_needing(leading, records, 1, 1, 2);
+    leading_insert(leading, "b", "2");
+    leading_store(leading);
+    assert_int_equal(leading_observe(leading).committed_index, 10);
+    leading->view.members_len = 1;
+    leading_tell(leading);
+    assert_int_equal(leading_observe(leading).last.index, 12);
+    assert_int_equal(leading_observe(leading).committed_index, 11);
+}
+
 /* --- what was void --- */
 
 /* An undo that was on its way: the commit index does not stop between, here neither. */
@@ -366,6 +467,11 @@ int main(void)
         TEST(reads_wait_until_that_is_settled),
         TEST(one_in_sync_that_is_beyond_has_to_go),
         TEST(a_shared_store_is_given_the_tail),
+        TEST(a_shared_store_comes_before_the_members),
+        TEST(it_settles_when_a_shared_store_knows_it),
+        TEST(a_batch_from_before_says_nothing_of_a_shared_store),
+        TEST(too_few_in_sync_are_enough_for_what_was_taken_over),
+        TEST(updates_behind_it_wait_for_enough),
         TEST(an_undo_taken_over_makes_void_what_it_undoes),
         TEST(what_its_store_has_refused_is_undone),
         TEST(deposed_it_answers_what_waits),
