@@ -34,7 +34,8 @@
 static void environment_on_error(const DB_ENV *env, const char *prefix, const char *text)
 {
     static const char *const signs[] = {"checksum",     "corrupt",  "illegal page",
-                                        "ILLEGAL PAGE", "past end", "past current end"};
+                                        "ILLEGAL PAGE", "past end", "past current end",
+                                        "short read"};
     struct store *store = env->app_private;
     bool damage = false;
     (void)prefix;
