@@ -179,7 +179,10 @@ static void answer_failed(struct kv_client *client, struct request *request,
 {
     uint8_t reason = message->body.operation_failed.reason;
     char text[CLIENT_REASON_MAX];
-    request_reason(message_fail_text(reason), message->body.operation_failed.text, text);
+    bool is_late_command = reason == FAIL_TIMEOUT && request_is_command(request);
+    request_reason(is_late_command ? "the arbiter has not done it in time"
+                                   : message_fail_text(reason),
+                   message->body.operation_failed.text, text);
     request_fail(client, request, reason == FAIL_REFUSED ? KV_E_REFUSED : KV_E_TIMEOUT, "%s", text);
 }
 

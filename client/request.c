@@ -238,6 +238,20 @@ void request_fail(struct kv_client *client, struct request *request, int32_t sta
     request_answer(client, request, &answer);
 }
 
+static void request_fail_without_arbiter(struct kv_client *client, struct request *request)
+{
+    const struct peer *arbiter = &client->arbiter;
+    char tried[CLIENT_REASON_MAX] = "";
+    size_t len = 0;
+    for (uint32_t i = 0; i < arbiter->uris_len && len < sizeof(tried) - 1u; i++) {
+        int added = snprintf(tried + len, sizeof(tried) - len, "%s%s", i == 0 ? "" : ", ",
+                             arbiter->uris[i]);
+        len += added > 0 ? (size_t)added : 0;
+    }
+    request_fail(client, request, KV_E_UNREACHABLE,
+                 "the arbiter answers at none of its %u addresses: %s", arbiter->uris_len, tried);
+}
+
 /* Never sent, or what was sent is void: says what was in the way. */
 static void request_fail_unreachable(struct kv_client *client, struct request *request)
 {
@@ -253,8 +267,7 @@ static void request_fail_unreachable(struct kv_client *client, struct request *r
     }
     bool has_peer = !needs_view || peer != NULL;
     if (request_is_command(request) && peer_has_more(arbiter)) {
-        request_fail(client, request, KV_E_UNREACHABLE,
-                     "the arbiter answers at none of its %u addresses", arbiter->uris_len);
+        request_fail_without_arbiter(client, request);
         return;
     }
     if (has_peer && peer->is_up) {

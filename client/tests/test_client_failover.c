@@ -300,7 +300,9 @@ static void test_address_of_a_member(void **state)
     fake_node_stop(&fake, 3);
     kv_client_leave(fake.client, "n2", 500, outcome_on_answer, &leave);
     expect(&fake, &leave, KV_E_UNREACHABLE);
-    expect_reason(&leave, "none of its 2 addresses");
+    expect_reason(&leave, "none of its 2 addresses: ");
+    expect_reason(&leave, fake.nodes[FAKE_ARBITER].uri);
+    expect_reason(&leave, fake.nodes[3].uri);
     fake_node_start(&fake, 3);
     memset(&leave, 0, sizeof(leave));
     kv_client_leave(fake.client, "n2", 0, outcome_on_answer, &leave);
@@ -466,6 +468,7 @@ static void test_commands_that_fail(void **state)
     fake.hook_ctx = &promotes;
     kv_client_handover(fake.client, "n2", 0, outcome_on_answer, &slow);
     expect(&fake, &slow, KV_E_TIMEOUT);
+    expect_reason(&slow, "the arbiter has not done it in time");
     kv_client_handover(fake.client, "n2", 0, outcome_on_answer, &lost);
     expect(&fake, &lost, KV_E_TIMEOUT);
     expect_reason(&lost, "outcome unknown");

@@ -394,13 +394,17 @@ static void network_report(struct network *network)
     if (quiet_ms < network->report_pause_ms && !network->is_stopping) {
         return;
     }
+    struct network_counters known = network->reported;
+    known.sends_down = counters->sends_down;
+    /* A peer that is away is told of where it matters; the messages to it are no news. */
+    bool is_usual = memcmp(counters, &known, sizeof(known)) == 0;
     uint32_t longer_ms = network->report_pause_ms * 2;
     network->report_pause_ms = quiet_ms > NETWORK_REPORT_MAX_MS    ? NETWORK_REPORT_MIN_MS
                                : longer_ms < NETWORK_REPORT_MAX_MS ? longer_ms
                                                                    : NETWORK_REPORT_MAX_MS;
     network->reported = *counters;
     network->reported_ms = now_ms;
-    log_event(KV_LOG_WARN, "network",
+    log_event(is_usual ? KV_LOG_INFO : KV_LOG_WARN, "network",
               "losses" NETWORK_COUNTER_TABLE(NETWORK_FORMAT_)
                   NETWORK_COUNTER_TABLE(NETWORK_ARGUMENT_));
 }

@@ -228,10 +228,33 @@ static void arbiter_on_locate(struct arbiter *arbiter, uint64_t link, const stru
     context_send(arbiter->context, link, &answer);
 }
 
+/* With a view it is they who are wrong; without one it is more likely this arbiter. */
+static void arbiter_on_foreign(struct arbiter *arbiter, const struct message *message)
+{
+    struct arbiter_foreign *foreign = &arbiter->foreign;
+    if (arbiter->view.number != 0 || message->type != MESSAGE_HEARTBEAT) {
+        return;
+    }
+    foreign->heard_ms = arbiter->context->now_ms;
+    for (uint32_t i = 0; i < foreign->clusters_len; i++) {
+        if (foreign->clusters[i] == message->cluster) {
+            return;
+        }
+    }
+    if (foreign->clusters_len < ARBITER_FOREIGN_MAX) {
+        foreign->clusters[foreign->clusters_len++] = message->cluster;
+        effects_note(arbiter->context->effects, NOTE_WARN,
+                     "members-of-another-cluster cluster=%016llx advice=\"this arbiter's state was "
+                     "lost or is another's: stop it and bring its data folder back\"",
+                     (unsigned long long)message->cluster);
+    }
+}
+
 void arbiter_on_message(struct arbiter *arbiter, uint64_t link, const struct message *message)
 {
     if (message->type != MESSAGE_JOIN && message->cluster != 0 &&
         message->cluster != arbiter->view.cluster) {
+        arbiter_on_foreign(arbiter, message);
         context_count(arbiter->context, COUNTER_messages_foreign_cluster);
         return;
     }
@@ -278,6 +301,7 @@ void arbiter_on_link_down(struct arbiter *arbiter, uint64_t link)
 void arbiter_forgive(struct arbiter *arbiter, uint64_t gap_ms)
 {
     arbiter_peers_forgive(&arbiter->peers, gap_ms);
+    arbiter->foreign.heard_ms += arbiter->foreign.heard_ms == 0 ? 0 : gap_ms;
 }
 
 void arbiter_tick(struct arbiter *arbiter)

@@ -12,6 +12,8 @@
 #include "logic/arbiter_peers.h"
 #include "logic/context.h"
 
+#define ARBITER_FOREIGN_MAX 8u
+
 /* What a client wants done, and waits for. */
 struct arbiter_order {
     uint8_t type; /* MESSAGE_LEAVE, MESSAGE_PROMOTE */
@@ -34,6 +36,13 @@ struct arbiter_call {
     uint64_t link;
 };
 
+/* Other clusters whose members take this arbiter for theirs while it has no view. */
+struct arbiter_foreign {
+    uint64_t clusters[ARBITER_FOREIGN_MAX]; /* those that were noted */
+    uint32_t clusters_len;
+    uint64_t heard_ms; /* when one of any was heard last; 0: never */
+};
+
 struct arbiter {
     struct context *context;
     struct view view; /* durable */
@@ -48,7 +57,9 @@ struct arbiter {
     uint64_t election_ms;  /* when to look again whether there has to be an election */
     uint64_t waiting_view; /* what was noted last of whom an election waits for */
     uint64_t waiting_missing;
+    uint64_t waiting_lost;
     struct arbiter_peers peers;
+    struct arbiter_foreign foreign;
     struct arbiter_handover handover;
     struct arbiter_order orders[LEAVE_REQUESTS_MAX];
     uint32_t orders_len;

@@ -8,6 +8,9 @@
 
 #define NAMES_BYTES_MAX 120u
 
+/* For how long no first view is made after a member of another cluster was heard. */
+#define FOREIGN_TIMEOUTS 4u
+
 /* --- what is sent --- */
 
 struct message arbiter_message(const struct arbiter *arbiter, uint8_t type)
@@ -223,17 +226,28 @@ const char *arbiter_names(struct arbiter *arbiter, uint64_t members)
     return names;
 }
 
+bool arbiter_hears_foreign(const struct arbiter *arbiter)
+{
+    uint64_t silence_ms = arbiter->context->now_ms - arbiter->foreign.heard_ms;
+    return arbiter->view.number == 0 && arbiter->foreign.heard_ms != 0 &&
+           silence_ms < FOREIGN_TIMEOUTS * (uint64_t)arbiter->context->config->replica_timeout_ms;
+}
+
 static void arbiter_note_waiting(struct arbiter *arbiter, const struct election *election)
 {
     uint64_t view = arbiter->view.number;
-    if (arbiter->waiting_view == view && arbiter->waiting_missing == election->missing) {
+    if (arbiter->waiting_view == view && arbiter->waiting_missing == election->missing &&
+        arbiter->waiting_lost == election->lost) {
         return; /* it is looked at again and again: told once */
     }
     arbiter->waiting_view = view;
     arbiter->waiting_missing = election->missing;
-    effects_note(arbiter->context->effects, NOTE_WARN, "waiting-for names=%s operator=%s",
-                 election->missing == 0 ? "-" : arbiter_names(arbiter, election->missing),
-                 election->needs_operator ? "needed" : "not-needed");
+    arbiter->waiting_lost = election->lost;
+    effects_note(
+        arbiter->context->effects, NOTE_WARN, "waiting-for names=%s operator=%s%s%s",
+        election->missing == 0 ? "-" : arbiter_names(arbiter, election->missing),
+        election->needs_operator ? "needed" : "not-needed",
+        election->lost == 0 ? "" : " reason=data-lost:", arbiter_names(arbiter, election->lost));
 }
 
 void arbiter_elect(struct arbiter *arbiter)

@@ -41,6 +41,9 @@ struct election_input arbiter_election_input(const struct arbiter *arbiter);
 bool arbiter_primary_is_current(const struct arbiter *arbiter);
 bool arbiter_is_live(const struct arbiter *arbiter, const struct member *member);
 
+/* Members of another cluster were heard a moment ago, and this arbiter has no view. */
+bool arbiter_hears_foreign(const struct arbiter *arbiter);
+
 /* Looks whether there has to be another primary, and names it. */
 void arbiter_elect(struct arbiter *arbiter);
 

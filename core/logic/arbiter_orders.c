@@ -8,6 +8,7 @@
 #include "logic/arbiter_change.h"
 #include "logic/record.h"
 
+#include <stdio.h>
 #include <string.h>
 
 /* How long a client's order is pressed. */
@@ -284,13 +285,17 @@ static void arbiter_note_force(struct arbiter *arbiter, const struct member *cho
         }
     }
     uint64_t committed = arbiter_peers_committed(&arbiter->peers, &arbiter->view);
+    char known[24] = "-"; /* nobody in sync has told since this arbiter started */
+    if (committed != 0) {
+        snprintf(known, sizeof(known), "%llu", (unsigned long long)committed);
+    }
     effects_note(arbiter->context->effects, NOTE_WARN,
                  "forced-takeover name=%s position=%llu/%llu missing=%s may-be-lost=\"what was "
-                 "acknowledged after index %llu (known to be committed: %llu)\"",
+                 "acknowledged after index %llu (known to be committed: %s)\"",
                  chosen->name, (unsigned long long)position.view,
                  (unsigned long long)position.index,
                  missing == 0 ? "-" : arbiter_names(arbiter, missing),
-                 (unsigned long long)position.index, (unsigned long long)committed);
+                 (unsigned long long)position.index, known);
 }
 
 static void arbiter_take_over(struct arbiter *arbiter, uint64_t link, uint64_t request,

@@ -102,6 +102,8 @@ void arbiter_peers_forgive(struct arbiter_peers *peers, uint64_t gap_ms)
     for (uint32_t i = 0; i < peers->len; i++) {
         struct arbiter_peer *peer = &peers->items[i];
         peer->heard_ms += gap_ms;
+        peer->rival_ms += peer->rival_ms == 0 ? 0 : gap_ms;
+        peer->rival_last_ms += peer->rival_ms == 0 ? 0 : gap_ms;
         peer->joining_ms += gap_ms;
         peer->current_ms += peer->current_ms == 0 ? 0 : gap_ms;
     }

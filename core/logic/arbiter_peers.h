@@ -15,6 +15,10 @@ struct arbiter_peer {
     uint64_t heard_ms;
     uint64_t incarnation; /* the latest of its processes and joins; 0: none has told yet */
     uint64_t starts;      /* likewise; 0: not told */
+    /* another process with this identity, that asks while this one is heard */
+    uint64_t rival;         /* its incarnation without the count of its joins */
+    uint64_t rival_ms;      /* when it asked first, and has gone on since; 0: nobody did */
+    uint64_t rival_last_ms; /* when it asked last */
     /* what its heartbeats said */
     uint64_t beat_view;      /* of the latest one; 0: none of this incarnation */
     uint64_t current_ms;     /* when one came last that had the newest view; 0: never */

@@ -154,6 +154,7 @@ struct election_count {
     uint32_t returned; /* with their stores, the primary included */
     uint64_t since_ms; /* when the first of them came back */
     uint64_t missing;
+    uint64_t lost;
     uint64_t live_until_ms; /* when the first of the live ones is silent for too long */
     bool primary_returned;
 };
@@ -189,7 +190,8 @@ static void election_count_one(const struct election_input *input, uint32_t plac
         count->primary_returned = count->primary_returned || is_primary;
         break;
     case STANDING_LOST:
-        break; /* it is here; waiting brings nothing more */
+        count->lost |= 1ull << place; /* it is here; waiting brings nothing more */
+        break;
     default:
         count->missing |= 1ull << place;
         break;
@@ -279,6 +281,7 @@ static void election_among_returned(const struct election_input *input,
     }
     election->verdict = ELECTION_WAIT;
     election->missing = count->missing;
+    election->lost = count->lost;
     election->needs_operator = !is_sure;
     election->again_ms = is_sure ? count->since_ms + wait_ms : UINT64_MAX;
 }
@@ -308,6 +311,7 @@ void election_decide(const struct election_input *input, struct election *ret_el
     } else {
         ret_election->verdict = ELECTION_WAIT;
         ret_election->missing = count.missing;
+        ret_election->lost = count.lost;
         ret_election->needs_operator = count.missing == 0;
     }
 }

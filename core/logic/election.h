@@ -46,6 +46,7 @@ struct election {
     const char *reason;
     bool needs_operator; /* WAIT: time alone does not help */
     uint64_t missing;    /* WAIT: bit i: member i of the view, in sync, is not there */
+    uint64_t lost;       /* WAIT: likewise, is there and lacks what was acknowledged */
     uint64_t again_ms;   /* when time alone may change the verdict; UINT64_MAX: never */
 };
 

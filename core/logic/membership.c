@@ -72,11 +72,15 @@ static const char *membership_address(const struct replica *replica, uint32_t pl
         return membership->told_uris[place - 1];
     }
     place -= 1u + membership->told_uris_len;
-    if (place >= view->members_len) {
-        return NULL;
+    for (uint32_t i = 0; i < view->members_len; i++) {
+        const struct member *member = &view->members[i];
+        if (place < member->uris_len) {
+            bool is_self = member->node == replica->context->config->node;
+            return is_self ? membership->arbiter_uri : member->uris[place];
+        }
+        place -= member->uris_len;
     }
-    bool is_self = view->members[place].node == replica->context->config->node;
-    return is_self ? membership->arbiter_uri : view->members[place].uris[0];
+    return NULL;
 }
 
 static void membership_close_probe(struct replica *replica)
@@ -184,13 +188,19 @@ static void membership_send_heartbeat(struct replica *replica, uint64_t link)
 {
     struct message beat = context_message(replica->context, MESSAGE_HEARTBEAT);
     beat.body.heartbeat.incarnation = replica->membership.incarnation;
-    if (membership_is_unheard(replica, ASK_TIMEOUTS)) {
-        beat.view = 0; /* one that knows no view is told: so the arbiter answers, if it is there */
-    }
     beat.body.heartbeat.last = log_last(replica->log);
     beat.body.heartbeat.asks = replica->role == ROLE_SECONDARY && replica->secondary.asked ? 1 : 0;
     beat.body.heartbeat.durable_index = replica_durable_index(replica);
     beat.body.heartbeat.committed_index = replica_known_index(replica);
+    if (membership_is_unheard(replica, ASK_TIMEOUTS)) {
+        /* One that knows no view is told: so the arbiter answers, if it is there. */
+        beat.view = 0;
+        context_send(replica->context, link, &beat);
+        beat.view = replica->context->view;
+        if (beat.body.heartbeat.asks == 0) {
+            return;
+        }
+    }
     context_send(replica->context, link, &beat);
 }
 

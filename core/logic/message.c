@@ -778,13 +778,14 @@ static void message_decode_answer(struct bytes_reader *reader, struct message *m
     }
 }
 
-/* Members, sessions and acknowledgements are told apart by the node's id, which is never 0; a
- * client may have any id (a Leave may come from one). */
+/* Members, sessions and acknowledgements are told apart by the node's id, which is never 0; nor is
+ * that of a client that updates, since 0 marks the records that a primary makes itself (undo.h). */
 static bool message_sender_valid(const struct message *message)
 {
     bool from_node = message->type == MESSAGE_JOIN || message->type == MESSAGE_HEARTBEAT ||
                      message->type == MESSAGE_CAUGHT_UP || message->type == MESSAGE_SUSPECT ||
-                     message->type == MESSAGE_HANDOVER ||
+                     message->type == MESSAGE_HANDOVER || message->type == MESSAGE_INSERT ||
+                     message->type == MESSAGE_REMOVE ||
                      (message->type >= MESSAGE_SNAPSHOT && message->type < MESSAGE_INSERT);
     return message->sender != 0 || !from_node;
 }

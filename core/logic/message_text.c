@@ -76,7 +76,7 @@ const char *message_reject_text(uint8_t reason)
     case REJECT_COPY:
         return "the data folder is a copy of one that is, or was later, in use";
     case REJECT_PRIMARY_THERE:
-        return "the primary is there: hand over instead";
+        return "nothing is forced while the primary is there";
     default:
         return "unknown reason";
     }

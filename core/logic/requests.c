@@ -9,6 +9,7 @@
 #include "logic/record.h"
 #include "logic/source.h"
 
+#include <stdio.h>
 #include <string.h>
 
 bool requests_is_request(uint8_t type)
@@ -361,13 +362,17 @@ void requests_take_reached(struct replica *replica)
     }
 }
 
+static const char requests_unconfirmed[] =
+    "no member confirmed in time that this is still the primary";
+
 /* Its answer is the state of this moment, which lies after the read and is confirmed. */
 static void requests_answer_confirmed(struct replica *replica, struct waiting_request *waited)
 {
     struct message message;
     KV_CHECK(message_decode(waited->bytes, waited->len, &message) == KV_OK);
     if (waited->deadline_ms <= replica->context->now_ms) {
-        context_reject(replica->context, waited->link, waited->request, REJECT_DEADLINE, 0);
+        context_reject_with(replica->context, waited->link, waited->request, REJECT_DEADLINE, 0,
+                            requests_unconfirmed);
     } else {
         requests_answer_read(replica, waited->link, &message);
     }
@@ -407,30 +412,46 @@ void requests_reject_waiting(struct replica *replica, uint8_t reason)
     requests_reject_all(replica, &replica->primary.reads, reason);
 }
 
-/* A joiner asks again by itself, or somebody else. */
-static void requests_reject_late(struct replica *replica, const struct waiting_request *request)
+/* A joiner asks again by itself, or somebody else. text: what it waited for. */
+static void requests_reject_late(struct replica *replica, const struct waiting_request *request,
+                                 const char *text)
 {
     struct message message;
     KV_CHECK(message_decode(request->bytes, request->len, &message) == KV_OK);
     if (message.type != MESSAGE_FETCH) {
-        context_reject(replica->context, request->link, request->request, REJECT_DEADLINE, 0);
+        context_reject_with(replica->context, request->link, request->request, REJECT_DEADLINE, 0,
+                            text);
     }
 }
 
-static void requests_expire(struct replica *replica, struct waiting *waiting)
+static void requests_expire(struct replica *replica, struct waiting *waiting, const char *text)
 {
     struct waiting_request *request;
     while ((request = waiting_take_expired(waiting, replica->context->now_ms)) != NULL) {
-        requests_reject_late(replica, request);
+        requests_reject_late(replica, request, text);
         alloc_free(request);
     }
 }
 
+static void requests_expire_index(struct replica *replica)
+{
+    char text[64];
+    if (replica->index_waiting.earliest_ms > replica->context->now_ms) {
+        return;
+    }
+    snprintf(text, sizeof(text), "the node has only got to index %llu",
+             (unsigned long long)replica->committed);
+    requests_expire(replica, &replica->index_waiting, text);
+}
+
 void requests_tick(struct replica *replica)
 {
-    requests_expire(replica, &replica->role_waiting);
-    requests_expire(replica, &replica->index_waiting);
-    requests_expire(replica, &replica->primary.reads);
+    requests_expire(replica, &replica->role_waiting,
+                    replica->role == ROLE_JOINING
+                        ? "the node is not let in yet"
+                        : "the place of the primary is being handed over");
+    requests_expire_index(replica);
+    requests_expire(replica, &replica->primary.reads, requests_unconfirmed);
 }
 
 uint64_t requests_wake_ms(const struct replica *replica)

@@ -419,7 +419,7 @@ static bool secondary_begin(struct replica *replica, const struct message *messa
     if (!replica->compared) {
         uint64_t base =
             message->body.snapshot.tail == TAIL_NONE ? message->body.snapshot.base : UINT64_MAX;
-        catchup_begin(&secondary->catchup, replica->store, as_of.index, base);
+        catchup_begin(&secondary->catchup, replica->store, replica->committed, base);
         /* After a power cut all the others compare as well, and answer nobody meanwhile. */
         secondary->catchup.primary_first = replica->whole;
     }

@@ -58,7 +58,10 @@ void stores_check_together(struct rig *rig, const char *const persistence[3])
         rig_kill(nodes[i]);
     }
     for (uint32_t i = 0; i < 3; i++) {
-        rig_start(nodes[i]);
+        rig_launch(nodes[i]); /* all at once: the first one waits for the others */
+    }
+    for (uint32_t i = 0; i < 3; i++) {
+        free(rig_wait_ready(nodes[i]));
     }
     stores_check_all(rig);
     for (uint32_t i = 3; i-- > 0;) {

@@ -1,5 +1,5 @@
 /* Three nodes: secondaries that read, die, return, freeze, leave; a primary that freezes, and one
- * that leaves. */
+ * that leaves; all freeze. */
 #include "load.h"
 #include "state.h"
 
@@ -237,8 +237,16 @@ static void test_a_frozen_secondary(void **state)
     rig_pass(rig);
 }
 
-/* With the arbiter in the same process. It was away itself: it does not hold the others' silence
- * against them. They may have asked for another primary meanwhile, and it may be one of them. */
+static void members_pause(uint32_t pause_ms)
+{
+    uint64_t end_ms = proc_now_ms() + pause_ms;
+    while (proc_now_ms() < end_ms) { /* the time frozen is what is tested */
+        proc_pause();
+    }
+}
+
+/* With the arbiter in the same process. The others ask for another primary meanwhile, and take
+ * nothing more from this one: one of them is chosen, or they are taken out and come back. */
 static void test_a_frozen_primary(void **state)
 {
     struct rig *rig = *state;
@@ -246,15 +254,38 @@ static void test_a_frozen_primary(void **state)
     load_start(rig, 7, 32, members_names);
     load_wait_more(rig, 300);
     rig_freeze(&rig->nodes[0]);
-    uint64_t end_ms = proc_now_ms() + 2000;
-    while (proc_now_ms() < end_ms) { /* the time frozen is what is tested */
-        proc_pause();
-    }
+    members_pause(2000);
     rig_thaw(&rig->nodes[0]);
     load_wait_more(rig, 300);
     load_stop(rig);
     state_wait_agree(rig, 3);
     members_check_load(rig);
+    rig_pass(rig);
+}
+
+/* As when a machine sleeps. Each was away itself: nobody holds the silence against another. */
+static void test_all_frozen(void **state)
+{
+    struct rig *rig = *state;
+    members_start(rig);
+    load_start(rig, 9, 32, members_names);
+    load_wait_more(rig, 300);
+    json_t *before = state_read(rig);
+    for (uint32_t i = 0; i < 3; i++) {
+        rig_freeze(&rig->nodes[i]);
+    }
+    members_pause(2000);
+    for (uint32_t i = 0; i < 3; i++) {
+        rig_thaw(&rig->nodes[i]);
+    }
+    load_wait_more(rig, 300);
+    load_stop(rig);
+    state_wait_agree(rig, 3);
+    members_check_load(rig);
+    json_t *after = state_read(rig);
+    assert_true(json_equal(json_object_get(before, "view"), json_object_get(after, "view")));
+    json_decref(before);
+    json_decref(after);
     assert_int_equal(state_counter(rig, "n1", "members_suspected"), 0);
     rig_pass(rig);
 }
@@ -273,6 +304,7 @@ int main(void)
         MEMBERS(test_the_primary_leaves),
         MEMBERS(test_a_frozen_secondary),
         MEMBERS(test_a_frozen_primary),
+        MEMBERS(test_all_frozen),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -142,6 +142,14 @@ void story_flush(struct story *story)
 {
     struct event event = {.kind = EVENT_FLUSH, .now_ms = story->now_ms};
     story_step_alone(story, &event);
+    if (story->source_link != story->source_up) {
+        story->source_up = story->source_link;
+        event.kind = EVENT_LINK_UP;
+        event.as.link.link = story->source_link;
+        if (story->source_link != 0) {
+            story_step_alone(story, &event);
+        }
+    }
 }
 
 void story_turn_over(struct story *story)

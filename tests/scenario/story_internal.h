@@ -109,6 +109,7 @@ struct story {
     bool arbiter_asked;   /* by one that wants an answer, whatever view it knows */
     uint64_t probe_link;  /* to where the arbiter might be, as the node thinks; 0: none */
     uint64_t source_link; /* to the primary, for what is fetched; 0: none */
+    uint64_t source_up;   /* ... that the node was told to be up */
     uint64_t identity;    /* cluster that the data folder was told; 0: none */
     uint64_t incarnation; /* of the node's last Join */
     struct view view;     /* the arbiter's */

@@ -15,6 +15,9 @@ void check_durable_on_ack(struct world *world, struct machine *machine, uint32_t
                           struct kv_position position);
 /* The primary tells that its log is committed up to an index. */
 void check_durable_on_committed(struct world *world, struct machine *machine, uint64_t index);
+/* What it tells the arbiter of: by that a member is held to be too old to be elected. */
+void check_durable_on_heartbeat(struct world *world, struct machine *machine,
+                                const struct message *message);
 void check_durable_at_end(struct world *world);
 
 /* G2, check_order.c: one total order, the same everywhere, without gaps. */
@@ -29,7 +32,8 @@ void check_order_on_stored(struct world *world, struct machine *machine, struct 
 void check_order_on_complete(struct world *world, struct machine *machine);
 void check_order_after_step(struct world *world, struct machine *machine);
 /* Is the disk's content the state at its position? Tells the first difference. With `strict` also
- * where the store has refused a record: else that may still be made up for. */
+ * where the store has refused a record, or holds one that it has not reached: else the one may
+ * still be made up for, and the rest of the other's batch may still come. */
 bool check_order_content(struct world *world, const struct machine *machine, bool strict, char *why,
                          size_t why_size);
 
@@ -65,6 +69,8 @@ void check_primary_after_step(struct world *world, struct machine *machine);
  * the primary all that was settled when the read came. */
 void check_reads_on_get(struct world *world, struct machine *machine, const struct pending *pending,
                         const struct message *message);
+/* It tells its host that it answers from now on. */
+void check_reads_on_ready(struct world *world, struct machine *machine);
 void check_reads_on_scan(struct world *world, struct machine *machine,
                          const struct pending *pending, const struct message *message);
 

@@ -35,13 +35,6 @@ static void check_view_reached(struct world *world, const struct machine *primar
     }
 }
 
-/* Where acknowledgements vouch for the primary's store alone, nobody keeps a primary from giving
- * more of them that does not know of the next one yet. They are lost, as that primary is. */
-static bool is_outdated(const struct world *world, const struct machine *machine)
-{
-    return world->plan.ack == ACK_LOCAL && machine->state.view < world->primary_view;
-}
-
 static void check_commit(struct world *world, struct machine *machine, uint32_t record)
 {
     struct model *model = &world->model;
@@ -49,9 +42,6 @@ static void check_commit(struct world *world, struct machine *machine, uint32_t 
         return;
     }
     struct kv_position position = position_of(world, record);
-    if (is_outdated(world, machine)) {
-        return;
-    }
     if (!model_is_before(model, model->committed, record)) {
         struct kv_position other = position_of(world, model->committed);
         world_fail(world, "G1 durable",
@@ -113,6 +103,9 @@ static void excuse_loss(struct world *world, uint32_t last)
 static void check_new_primary(struct world *world, struct machine *machine)
 {
     struct model *model = &world->model;
+    if (machine->state.view < world->primary_view) {
+        return; /* its place was taken before it heard that it had it: it can commit nothing */
+    }
     /* It may have appended in this very step. */
     bool has_more = machine->state.last.index > machine->previous.last.index;
     struct kv_position position = has_more ? machine->previous.last : machine->state.last;
@@ -145,7 +138,7 @@ void check_durable_after_step(struct world *world, struct machine *machine)
     }
     const struct view_note *newest = world_newest_view(world);
     if (state->role == ROLE_JOINING || state->role == ROLE_ARBITER || !state->serves_reads ||
-        (newest != NULL && newest->forced > state->view) || is_outdated(world, machine)) {
+        (newest != NULL && newest->forced > state->view)) {
         return;
     }
     if (!model_is_before(&world->model, world_committed(world, machine), world->model.committed)) {
@@ -153,6 +146,28 @@ void check_durable_after_step(struct world *world, struct machine *machine)
                    "%s calls %" PRIu64 " of (%" PRIu64 ", %" PRIu64
                    ") committed, and no primary has",
                    machine->name, state->committed_index, state->last.view, state->last.index);
+    }
+}
+
+void check_durable_on_heartbeat(struct world *world, struct machine *machine,
+                                const struct message *message)
+{
+    const struct view_note *newest = world_newest_view(world);
+    struct kv_position last = message->body.heartbeat.last;
+    uint64_t index = message->body.heartbeat.committed_index;
+    if (machine->state.role == ROLE_PRIMARY) {
+        check_durable_on_committed(world, machine, index);
+        return;
+    }
+    if (newest != NULL && newest->forced > machine->state.view) {
+        return; /* what it knows may be among what is lost */
+    }
+    uint32_t record = model_resolve(&world->model, last, index);
+    if (!model_is_before(&world->model, record, world->model.committed)) {
+        world_fail(world, "G1 durable",
+                   "%s tells the arbiter that %" PRIu64 " of (%" PRIu64 ", %" PRIu64
+                   ") is committed, and no primary has called it so",
+                   machine->name, index, last.view, last.index);
     }
 }
 
@@ -171,7 +186,7 @@ void check_durable_on_ack(struct world *world, struct machine *machine, uint32_t
         return;
     }
     check_commit(world, machine, id);
-    if (!is_outdated(world, machine) && model_is_before(&world->model, world->settled, id)) {
+    if (model_is_before(&world->model, world->settled, id)) {
         world->settled = id;
     }
     if (world->acked_len == world->acked_capacity) {
@@ -181,7 +196,7 @@ void check_durable_on_ack(struct world *world, struct machine *machine, uint32_t
     struct acked *acked = &world->acked[world->acked_len++];
     acked->op = op;
     acked->record = id;
-    acked->lost = is_outdated(world, machine);
+    acked->lost = false;
 }
 
 void check_durable_at_end(struct world *world)

@@ -20,12 +20,10 @@ void check_primary_on_ack(struct world *world, struct machine *machine, uint64_t
     }
     view->acknowledger = machine->node_id;
     /* A primary that does not know of the later one yet may acknowledge what that one has committed
-     * already: its secondaries had stored it before they turned to the other. Nothing else, unless
-     * it vouches for its own store alone: then what it says is lost with it (check_durable.c). */
+     * already: its secondaries had stored it before they turned to the other. Nothing else. */
     bool is_committed =
         model_is_before(&world->model, model_find(&world->model, position), world->model.committed);
-    if (number < world->ack_view && world->ack_node != machine->node_id && !is_committed &&
-        world->plan.ack != ACK_LOCAL) {
+    if (number < world->ack_view && world->ack_node != machine->node_id && !is_committed) {
         world_fail(world, "G6 one primary",
                    "%s acknowledges (%" PRIu64 ", %" PRIu64 ") in view %" PRIu64
                    " after another node has in view %" PRIu64,

@@ -109,3 +109,11 @@ void check_reads_on_scan(struct world *world, struct machine *machine,
         world->scan_found += count;
     }
 }
+
+void check_reads_on_ready(struct world *world, struct machine *machine)
+{
+    if (machine->state.role != ROLE_ARBITER && !machine->state.serves_reads) {
+        world_fail(world, "G7 reads", "%s, %s, is ready and answers no reads yet", machine->name,
+                   message_role_name(machine->state.role));
+    }
+}

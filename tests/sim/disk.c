@@ -328,6 +328,7 @@ void disk_copy(struct disk *to, const struct disk *from)
     }
     to->position = from->position;
     to->lost = from->lost;
+    to->mixed = from->mixed;
     to->cluster = from->cluster;
     to->starts = from->starts;
 }
@@ -342,6 +343,7 @@ void disk_lose(struct disk *disk)
     disk->entries_len = 0;
     disk->position = (struct kv_position){0, 0};
     disk->lost = true;
+    disk->mixed = false;
 }
 
 void disk_repair(struct world *world, struct machine *machine)
@@ -349,6 +351,7 @@ void disk_repair(struct world *world, struct machine *machine)
     struct disk *disk = &machine->disk;
     const struct model *model = &world->model;
     uint32_t id = model_find(model, disk->position);
+    disk->mixed = false;
     if (disk->position.index == 0 || id == UNKNOWN) {
         return;
     }

@@ -80,12 +80,13 @@ static struct node_config machine_config(struct world *world, struct machine *ma
     return config;
 }
 
-/* What was to be lost before this start is lost, unless nothing else were left. */
+/* What was to be lost before this start is lost, unless nothing else were left; or the data folder
+ * is in use twice: a new node would have the name that the copy still has. */
 static void machine_wipe(struct world *world, struct machine *machine)
 {
     enum machine_wiped wiped = machine->wiped;
     machine->wiped = WIPED_NOT;
-    if (wiped == WIPED_NOT || !faults_may_lose(world, machine)) {
+    if (wiped == WIPED_NOT || machine->copied || !faults_may_lose(world, machine)) {
         return;
     }
     trace_line(world->trace, world->now_us, machine->name, "loses its %s",
@@ -123,6 +124,7 @@ void machine_start(struct world *world, struct machine *machine)
     machine->flush_due = false;
     machine->loaded = false;
     machine->comparing = false;
+    machine->compared_index = 0;
     machine->leaving = false;
     machine->wanted = true;
     machine->acked_index = 0;
@@ -140,23 +142,24 @@ void machine_start(struct world *world, struct machine *machine)
     }
 }
 
-/* At the end of a process its store has what its position says. Two things are not followed beyond
- * that, and set right here: parts of a batch that a store without atomic batches kept, and what a
- * store had refused and nothing had made up for. Only the process knew of them. */
+/* At the end of a process its store has what its position says. It may hold something else in two
+ * cases: a store without atomic batches has kept parts of one, or a store has refused what nothing
+ * has made up for yet. The next process loads that, and must find it by comparing. */
 static void machine_check_disk(struct world *world, struct machine *machine)
 {
     char why[256];
-    const struct disk *disk = &machine->disk;
-    bool is_mixed = !world->plan.disk_atomic;
-    for (uint32_t key = 0; key < disk->entries_len; key++) {
-        is_mixed = is_mixed || disk->entries[key].refused != 0;
+    struct disk *disk = &machine->disk;
+    if (disk->position.index == 0 || check_order_content(world, machine, true, why, sizeof(why))) {
+        disk->mixed = false;
+        return;
     }
-    if (is_mixed) {
-        disk_repair(world, machine);
-    } else if (disk->position.index != 0 &&
-               !check_order_content(world, machine, true, why, sizeof(why))) {
-        world_fail(world, "G1 durable", "at the end of a process: %s", why);
+    char worse[256];
+    if (!disk->mixed && !check_order_content(world, machine, false, worse, sizeof(worse))) {
+        world_fail(world, "G1 durable", "at the end of a process: %s", worse);
     }
+    disk->mixed = true;
+    trace_line(world->trace, world->now_us, machine->name, "leaves another state than it says: %s",
+               why);
 }
 
 /* What a process leaves behind, however it ended. */
@@ -280,6 +283,9 @@ static void machine_send(struct world *world, struct machine *machine, const str
         if (message->type == MESSAGE_SNAPSHOT) {
             check_order_on_send(world, machine, message);
         }
+        if (message->type == MESSAGE_HEARTBEAT) {
+            check_durable_on_heartbeat(world, machine, message);
+        }
         if (message->type >= MESSAGE_OPERATION_ACK && message->type <= MESSAGE_LOCATED) {
             check_answers_on_answer(world, machine, link, message);
         }
@@ -348,6 +354,7 @@ static void machine_carry_out(struct world *world, struct machine *machine,
     case EFFECT_READY:
         trace_line(world->trace, world->now_us, machine->name, "ready as %s",
                    message_role_name(effect->as.ready.role));
+        check_reads_on_ready(world, machine);
         break;
     case EFFECT_NOTE:
         trace_line(world->trace, world->now_us, machine->name, "notes: %s", effect->as.note.text);
@@ -393,12 +400,29 @@ static void machine_after_step(struct world *world, struct machine *machine)
     check_bounds_after_step(world, machine);
 }
 
+/* What the content of a store that is mixed becomes when it is the primary's is not followed: such
+ * a primary dies before it has done anything, and its store is put right. */
+static bool machine_is_not_followed(struct world *world, struct machine *machine)
+{
+    if (!machine->disk.mixed || machine->state.role != ROLE_PRIMARY) {
+        return false;
+    }
+    machine_kill(world, machine);
+    disk_repair(world, machine);
+    heap_push(&world->heap, world->now_us + world_draw(world, 1000, 50000), WAKE_START,
+              machine->index, 0, NULL);
+    return true;
+}
+
 static void machine_step(struct world *world, struct machine *machine, struct event *event)
 {
     event->now_ms = world->now_us / 1000 + machine->clock_ms;
     machine->previous = machine->state;
     node_step(machine->node, event, &machine->effects);
     node_observe(machine->node, &machine->state);
+    if (machine_is_not_followed(world, machine)) {
+        return;
+    }
     check_order_on_append(world, machine);
     bool sent = false;
     bool stop = false;
@@ -478,8 +502,10 @@ void machine_on_packet(struct world *world, uint32_t index, uint64_t link,
         describe_message(world, machine->name, "<-", link, message);
         stale = (message->type == MESSAGE_SNAPSHOT || message->type == MESSAGE_SNAPSHOT_ACK) &&
                 message->view < machine->state.view;
-        machine->comparing = machine->comparing || (message->type == MESSAGE_SNAPSHOT &&
-                                                    message->body.snapshot.kind == SNAPSHOT_BEGIN);
+        if (message->type == MESSAGE_SNAPSHOT && message->body.snapshot.kind == SNAPSHOT_BEGIN) {
+            machine->comparing = true;
+            machine->compared_index = 0;
+        }
         if (message->type == MESSAGE_LEAVE && machine->replica &&
             message->body.leave.name.len == strlen(machine->node_name) &&
             memcmp(message->body.leave.name.at, machine->node_name, strlen(machine->node_name)) ==

@@ -51,7 +51,8 @@ struct disk {
     struct disk_entry *entries; /* by the key's number in the model */
     uint32_t entries_len;
     struct kv_position position;
-    bool lost; /* the content was, and nothing complete has come in its place yet */
+    bool mixed; /* the content is another state than the position says */
+    bool lost;  /* the content was, and nothing complete has come in its place yet */
     uint64_t cluster;
     uint64_t starts; /* of processes with this data folder */
     uint8_t *registry;
@@ -110,6 +111,7 @@ struct machine {
     bool loaded;
     bool comparing; /* a session has begun, and its content is not known to be complete yet */
     bool leaving;
+    uint64_t compared_index; /* 0, or the end of what a store that was mixed must have reached */
     uint64_t next_accepted;
     struct node_state state;    /* after the latest step */
     struct node_state previous; /* before it */

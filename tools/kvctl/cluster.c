@@ -46,6 +46,8 @@ static void cluster_on_view(void *ctx, const struct kv_answer *answer)
     cluster->view = answer->view;
     cluster->forced = answer->forced;
     cluster->told_by = cluster_copy(answer->told_by);
+    cluster->arbiter_uris = cluster_copy_all(answer->arbiter_uris, answer->arbiter_uris_len);
+    cluster->arbiter_uris_len = answer->arbiter_uris_len;
     cluster->primary = cluster_copy(answer->primary);
     cluster->nodes_len = answer->nodes_len;
     cluster->nodes = memory_allocate_zero(answer->nodes_len, sizeof(*cluster->nodes));
@@ -133,6 +135,7 @@ void cluster_close(struct cluster *cluster)
     free(cluster->nodes);
     free(cluster->primary);
     free(cluster->told_by);
+    cluster_free_all(cluster->arbiter_uris, cluster->arbiter_uris_len);
     memset(cluster, 0, sizeof(*cluster));
 }
 
@@ -141,10 +144,29 @@ bool cluster_is_in_sync(const struct cluster_node *node)
     return strcmp(node->role, "candidate") != 0;
 }
 
+bool cluster_lacks_arbiter(struct session *session, const struct cluster *cluster,
+                           uint32_t within_ms)
+{
+    bool is_away = false;
+    for (uint32_t i = 0; i < cluster->arbiter_uris_len && cluster->told_by[0] != '\0'; i++) {
+        bool is_tried = false;
+        if (session_answers_at(session, cluster->arbiter_uris[i], within_ms, &is_tried)) {
+            return false;
+        }
+        is_away = is_away || is_tried;
+    }
+    return is_away;
+}
+
+bool cluster_is_waiting(const struct cluster_node *node)
+{
+    return node->is_up && strcmp(node->says, "joining") == 0;
+}
+
 bool cluster_has_primary(const struct cluster *cluster)
 {
     const struct cluster_node *primary = cluster_find(cluster, cluster->primary);
-    return primary != NULL && primary->is_up;
+    return primary != NULL && primary->is_up && !cluster_is_waiting(primary);
 }
 
 const struct cluster_node *cluster_find(const struct cluster *cluster, const char *name)

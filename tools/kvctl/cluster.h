@@ -33,9 +33,11 @@ struct cluster_node {
 struct cluster {
     uint64_t id;
     uint64_t view;
-    uint64_t forced; /* number of the last view that an operator forced; 0: none */
-    char *told_by;   /* the member that told the view; "": the arbiter */
-    char *primary;   /* its name; "" when there is none */
+    uint64_t forced;     /* number of the last view that an operator forced; 0: none */
+    char *told_by;       /* the member that told the view; "": the arbiter */
+    char **arbiter_uris; /* where the view says that the arbiter is */
+    uint32_t arbiter_uris_len;
+    char *primary; /* its name; "" when there is none */
     struct cluster_node *nodes;
     uint32_t nodes_len;
 };
@@ -47,7 +49,15 @@ void cluster_ask(struct session *session, uint32_t node_ms, struct outcome *ret_
 
 void cluster_close(struct cluster *cluster);
 
-/* Whether the view's primary answers. */
+/* Whether a member told the view and the arbiter answers at none of its addresses, each of which is
+ * asked for at most within_ms. */
+bool cluster_lacks_arbiter(struct session *session, const struct cluster *cluster,
+                           uint32_t within_ms);
+
+/* Whether the node is up but waits to be let in. */
+bool cluster_is_waiting(const struct cluster_node *node);
+
+/* Whether the view's primary answers, and as one that was let in. */
 bool cluster_has_primary(const struct cluster *cluster);
 
 /* Whether the node counts: a primary or a secondary, not a candidate. */

@@ -103,9 +103,15 @@ static const struct help_topic help_topics[] = {
      "\n"
      "The arbiter's view and what each node says of itself. A node that does not answer within\n"
      "500 ms (or --timeout, if shorter) is shown as down; in JSON its numbers are null then.\n"
-     "lag: how many committed updates the node is behind the primary. While the primary does not\n"
-     "answer it says who is missing of the in-sync set (JSON: waiting_for); forced: the last view\n"
-     "that an operator forced; told_by: the member that told the view, if not the arbiter.\n"},
+     "State waits: the process is up and waits to be let in by the arbiter (in JSON: up).\n"
+     "lag: how many committed updates the node is behind the primary. While the primary is not\n"
+     "there it says who is missing of the in-sync set (JSON: waiting_for). told_by: the member "
+     "that\n"
+     "told the view, if not the arbiter. \"view N was forced\" (JSON: forced): the last takeover "
+     "by\n"
+     "force made view N; updates acknowledged before it may be missing. That stays true, so the "
+     "line\n"
+     "stays, and tells nothing of the present state.\n"},
     {"digest",
      "kvctl digest [--node NAME]\n"
      "\n"

@@ -5,22 +5,31 @@
 #include <string.h>
 
 /* Verbs that may take long still say soon that nobody is there. */
-#define SESSION_VIEW_MS 2000u
+#define SESSION_VIEW_MS   2000u
 
-int session_make_client(uv_loop_t *loop, const struct options *options,
-                        struct kv_client **ret_client)
+#define SESSION_ERROR_MAX 512u /* as kv_client_create() has it */
+
+static int32_t session_create_client(uv_loop_t *loop, const struct options *options,
+                                     const char *uri, struct kv_client **ret_client,
+                                     char error[SESSION_ERROR_MAX])
 {
     struct kv_client_options client_options = {
-        .arbiter_uri = options->arbiter,
+        .arbiter_uri = uri,
         .plugin_folder = options->plugins,
         .timeout_ms = (uint32_t)options->timeout_ms,
         .inflight_max = 131072,
         .inflight_bytes_max = 256u * 1024u * 1024u,
         .seen_index = options->at_least,
     };
-    char error[512] = "";
-    int32_t status = kv_client_create(loop, &client_options, ret_client, error);
-    if (status != KV_OK) {
+    error[0] = '\0';
+    return kv_client_create(loop, &client_options, ret_client, error);
+}
+
+int session_make_client(uv_loop_t *loop, const struct options *options,
+                        struct kv_client **ret_client)
+{
+    char error[SESSION_ERROR_MAX];
+    if (session_create_client(loop, options, options->arbiter, ret_client, error) != KV_OK) {
         output_error("cannot talk to %s: %s", options->arbiter, error);
         return EXIT_USAGE;
     }
@@ -30,6 +39,7 @@ int session_make_client(uv_loop_t *loop, const struct options *options,
 int session_open(struct session *session, const struct options *options)
 {
     memset(session, 0, sizeof(*session));
+    session->options = options;
     int error = uv_loop_init(&session->loop);
     if (error != 0) {
         output_error("cannot start: %s", uv_strerror(error));
@@ -52,15 +62,15 @@ int session_open(struct session *session, const struct options *options)
 
 static void session_on_closed(void *ctx)
 {
-    struct session *session = ctx;
-    session->is_closed = true;
+    bool *is_closed = ctx;
+    *is_closed = true;
 }
 
 void session_close(struct session *session)
 {
     uv_close((uv_handle_t *)&session->pause, NULL);
     uv_close((uv_handle_t *)&session->interrupt, NULL);
-    kv_client_close(session->client, session_on_closed, session);
+    kv_client_close(session->client, session_on_closed, &session->is_closed);
     session_wait(session, &session->is_closed);
     uv_run(&session->loop, UV_RUN_DEFAULT);
     uv_loop_close(&session->loop);
@@ -145,4 +155,36 @@ bool session_lacks_node(struct session *session, const char *node)
     }
     output_error("no node '%s' in the view", node);
     return true;
+}
+
+struct arbiter_answer {
+    struct outcome outcome;
+    bool is_its_own;
+};
+
+static void session_on_arbiter(void *ctx, const struct kv_answer *answer)
+{
+    struct arbiter_answer *arbiter = ctx;
+    outcome_take(&arbiter->outcome, answer);
+    arbiter->is_its_own =
+        answer->status == KV_OK && (answer->told_by == NULL || answer->told_by[0] == '\0');
+}
+
+bool session_answers_at(struct session *session, const char *uri, uint32_t within_ms,
+                        bool *ret_is_tried)
+{
+    struct kv_client *client;
+    char error[SESSION_ERROR_MAX];
+    struct arbiter_answer arbiter = {0};
+    bool is_closed = false;
+    *ret_is_tried =
+        session_create_client(&session->loop, session->options, uri, &client, error) == KV_OK;
+    if (!*ret_is_tried) {
+        return false;
+    }
+    session_finish(session, kv_client_view(client, within_ms, session_on_arbiter, &arbiter),
+                   &arbiter.outcome);
+    kv_client_close(client, session_on_closed, &is_closed);
+    session_wait(session, &is_closed);
+    return arbiter.is_its_own;
 }

@@ -11,6 +11,7 @@
 #include <uv.h>
 
 struct session {
+    const struct options *options;
     uv_loop_t loop;
     struct kv_client *client;
     uint32_t view_ms; /* deadline of asking for the view */
@@ -23,7 +24,8 @@ struct session {
     bool is_closed;
 };
 
-/* Makes the client; connects to nobody yet. Returns an exit status; reports the error itself. */
+/* Makes the client; connects to nobody yet. Returns an exit status; reports the error itself. The
+ * options stay the caller's and outlive the session. */
 int session_open(struct session *session, const struct options *options);
 
 /* Ends what is outstanding and frees everything. All other handles of the loop must be closing. */
@@ -32,6 +34,11 @@ void session_close(struct session *session);
 /* Makes a client as the options say. Returns an exit status; reports the error itself. */
 int session_make_client(uv_loop_t *loop, const struct options *options,
                         struct kv_client **ret_client);
+
+/* Whether somebody at that address, not a member on its behalf, tells a view within so long. False
+ * in ret_is_tried: there is no transport for it. */
+bool session_answers_at(struct session *session, const char *uri, uint32_t within_ms,
+                        bool *ret_is_tried);
 
 /* Runs the loop until *is_done. */
 void session_wait(struct session *session, const bool *is_done);

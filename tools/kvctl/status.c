@@ -18,7 +18,7 @@ static bool status_lag(const struct cluster *cluster, const struct cluster_node 
                        uint64_t *ret_lag)
 {
     const struct cluster_node *primary = cluster_find(cluster, cluster->primary);
-    if (primary == NULL || !primary->is_up || !node->is_up) {
+    if (!cluster_has_primary(cluster) || !node->is_up || cluster_is_waiting(node)) {
         return false;
     }
     /* The two were not asked at the same instant: the secondary may seem ahead. */
@@ -97,7 +97,7 @@ static void status_set_up(json_t *object, const struct cluster *cluster,
     json_object_set_new(object, "counters", counters);
 }
 
-/* While the primary does not answer: the missing nodes of the in-sync set, of which some have to
+/* While the primary is not there: the missing nodes of the in-sync set, of which some have to
  * come back if none of the set is up. */
 static json_t *status_waiting_json(const struct cluster *cluster)
 {
@@ -207,7 +207,10 @@ static void row_fill(struct row *row, const struct cluster *cluster,
     }
     snprintf(row->cells[COLUMN_NODE], CELL_MAX, "%s", node->name);
     snprintf(row->cells[COLUMN_ROLE], CELL_MAX, "%s", node->role);
-    snprintf(row->cells[COLUMN_STATE], CELL_MAX, "%s", node->is_up ? "up" : "down");
+    snprintf(row->cells[COLUMN_STATE], CELL_MAX, "%s",
+             cluster_is_waiting(node) ? "waits"
+             : node->is_up            ? "up"
+                                      : "down");
     if (node->uris_len > 0) {
         snprintf(row->cells[COLUMN_LISTEN], CELL_MAX, "%s%s", node->uris[0],
                  node->uris_len > 1 ? ", ..." : "");
@@ -232,7 +235,7 @@ static void row_fill(struct row *row, const struct cluster *cluster,
 static const char *cell_colour(const struct cluster_node *node, enum column column)
 {
     if (column == COLUMN_STATE) {
-        return node->is_up ? "\033[32m" : "\033[31m";
+        return cluster_is_waiting(node) ? "\033[33m" : node->is_up ? "\033[32m" : "\033[31m";
     }
     if (column == COLUMN_ROLE) {
         return strcmp(node->role, "primary") == 0     ? "\033[1m"
@@ -258,12 +261,46 @@ static void row_print(const struct row *row, const int widths[COLUMNS_LEN],
     printf("\n");
 }
 
+/* The primary is not there: who is missing, and how it goes on. */
+static void status_print_missing(const struct cluster *cluster, bool lacks_arbiter)
+{
+    const struct cluster_node *primary = cluster_find(cluster, cluster->primary);
+    bool is_waiting = primary != NULL && cluster_is_waiting(primary);
+    bool has_follower = false;
+    uint32_t missing = 0;
+    printf("the primary %s %s", cluster->primary,
+           is_waiting ? "waits to be let in" : "does not answer");
+    for (uint32_t i = 0; i < cluster->nodes_len; i++) {
+        const struct cluster_node *node = &cluster->nodes[i];
+        if (!cluster_is_in_sync(node)) {
+            continue;
+        }
+        has_follower = has_follower || (node->is_up && !cluster_is_waiting(node));
+        if (!node->is_up) {
+            printf("%s %s", missing == 0 ? "; missing of the in-sync set:" : "", node->name);
+            missing++;
+        }
+    }
+    const char *goes_on = "; the arbiter waits for them (see kvctl takeover --help)";
+    if (lacks_arbiter) {
+        goes_on = "";
+    } else if (has_follower) {
+        goes_on = "; another one of the set is about to follow it";
+    } else if (missing == 0) {
+        goes_on = "; all of the in-sync set are up: the arbiter chooses one of them";
+    }
+    printf("%s\n", goes_on);
+}
+
 /* What is to be said of the cluster as a whole. */
-static void status_print_remarks(const struct cluster *cluster)
+static void status_print_remarks(const struct cluster *cluster, bool lacks_arbiter)
 {
     if (cluster->told_by[0] != '\0') {
         printf("this is what %s says, not the arbiter: there may be a later view\n",
                cluster->told_by);
+    }
+    if (lacks_arbiter) {
+        printf("the arbiter does not answer: nobody is promoted or taken out until it is back\n");
     }
     if (cluster->forced != 0) {
         printf("view %" PRIu64 " was forced: updates acknowledged before it may be missing\n",
@@ -271,26 +308,13 @@ static void status_print_remarks(const struct cluster *cluster)
     }
     if (cluster->primary[0] == '\0') {
         printf("the cluster has no primary yet\n");
+    } else if (!cluster_has_primary(cluster)) {
+        status_print_missing(cluster, lacks_arbiter);
     }
-    if (cluster->primary[0] == '\0' || cluster_has_primary(cluster)) {
-        return;
-    }
-    bool has_follower = false;
-    printf("the primary %s does not answer; missing of the in-sync set:", cluster->primary);
-    for (uint32_t i = 0; i < cluster->nodes_len; i++) {
-        const struct cluster_node *node = &cluster->nodes[i];
-        bool counts = cluster_is_in_sync(node);
-        has_follower =
-            has_follower || (counts && node->is_up && strcmp(node->says, "joining") != 0);
-        if (counts && !node->is_up) {
-            printf(" %s", node->name);
-        }
-    }
-    printf(has_follower ? "; another one of the set is about to follow it\n"
-                        : "; the arbiter waits for them (see kvctl takeover --help)\n");
 }
 
-static void status_print_table(const struct cluster *cluster, const char *arbiter)
+static void status_print_table(const struct cluster *cluster, const char *arbiter,
+                               bool lacks_arbiter)
 {
     bool is_coloured = isatty(STDOUT_FILENO) == 1 && getenv("NO_COLOR") == NULL;
     printf("cluster %016" PRIx64 "  view %" PRIu64 "  primary %s  arbiter %s\n\n", cluster->id,
@@ -313,7 +337,7 @@ static void status_print_table(const struct cluster *cluster, const char *arbite
         row_print(&rows[i], widths, i == 0 ? NULL : &cluster->nodes[i - 1], is_coloured);
     }
     free(rows);
-    status_print_remarks(cluster);
+    status_print_remarks(cluster, lacks_arbiter);
     for (uint32_t i = 0; i < cluster->nodes_len; i++) {
         const struct cluster_node *node = &cluster->nodes[i];
         if (!node->is_up) {
@@ -337,10 +361,13 @@ int verb_status(struct kvctl *ctl)
         snprintf(what, sizeof(what), "asking the arbiter %.250s", ctl->options.arbiter);
         return outcome_report(&outcome, what);
     }
+    const char *arbiter =
+        cluster.arbiter_uris_len == 0 ? ctl->options.arbiter : cluster.arbiter_uris[0];
     if (ctl->options.json) {
-        status_print_json(&cluster, ctl->options.arbiter);
+        status_print_json(&cluster, arbiter);
     } else {
-        status_print_table(&cluster, ctl->options.arbiter);
+        status_print_table(&cluster, arbiter,
+                           cluster_lacks_arbiter(&ctl->session, &cluster, node_ms));
     }
     cluster_close(&cluster);
     return EXIT_DONE;

@@ -44,7 +44,7 @@ static void takeover_print_node(const struct cluster_node *node, bool is_in_view
     } else if (!node->is_up) {
         printf("  %s %s: down: %s\n", node->role, node->name, node->reason);
     } else {
-        const char *waits = strcmp(node->says, "joining") == 0 ? ", waits to be let in" : "";
+        const char *waits = cluster_is_waiting(node) ? ", waits to be let in" : "";
         printf("  %s %s: up%s, position %" PRIu64 "/%" PRIu64
                " (view/index), durable index %" PRIu64 ", committed index %" PRIu64 "\n",
                node->role, node->name, waits, node->position.view, node->position.index,
@@ -52,7 +52,7 @@ static void takeover_print_node(const struct cluster_node *node, bool is_in_view
     }
 }
 
-static void takeover_print_plan(const struct cluster *cluster, const char *name)
+static void takeover_print_plan(const struct cluster *cluster, const char *name, bool lacks_arbiter)
 {
     printf("The last in-sync set, of view %" PRIu64 ":\n", cluster->view);
     for (uint32_t i = 0; i < cluster->nodes_len; i++) {
@@ -64,9 +64,17 @@ static void takeover_print_plan(const struct cluster *cluster, const char *name)
     const struct cluster_node *node = cluster_find(cluster, name);
     takeover_print_node(node, node != NULL);
     if (cluster_has_primary(cluster)) {
-        printf("The primary %s is up: nothing is forced while it is; kvctl handover %s loses "
-               "nothing.\n",
-               cluster->primary, name);
+        bool can_follow =
+            !lacks_arbiter && node != NULL && node->is_up && strcmp(node->role, "secondary") == 0;
+        printf("The primary %s is up: nothing is forced while it is", cluster->primary);
+        if (can_follow) {
+            printf("; kvctl handover %s loses nothing", name);
+        }
+        printf(".\n");
+        return;
+    }
+    if (lacks_arbiter) {
+        printf("The arbiter does not answer: nothing can be forced until it is back.\n");
         return;
     }
     printf("By force it becomes the only member: %s.\n"
@@ -147,7 +155,8 @@ int verb_takeover(struct kvctl *ctl)
         return takeover_force(ctl);
     }
     if (!ctl->options.json) {
-        takeover_print_plan(&cluster, ctl->options.args[0]);
+        takeover_print_plan(&cluster, ctl->options.args[0],
+                            cluster_lacks_arbiter(&ctl->session, &cluster, node_ms));
     }
     json_t *object = takeover_plan_json(&cluster);
     cluster_close(&cluster);

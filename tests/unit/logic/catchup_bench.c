@@ -112,6 +112,9 @@ static void bench_carry(struct bench *bench, struct bench_wire *wire, uint32_t c
 void bench_ask(struct bench *bench, bool has_room, uint32_t chaos)
 {
     catchup_pump(&bench->catchup, &bench->context, &bench->view, has_room);
+    if (bench->catchup.link != 0 && !bench->catchup.link_is_up) {
+        catchup_on_link_up(&bench->catchup, &bench->context, bench->catchup.link);
+    }
     bench_carry(bench, &bench->asked, chaos);
 }
 

@@ -130,6 +130,20 @@ static void the_name_of_the_primary_is_never_given_away(void **state)
     assert_int_equal(bench->arbiter->view.members_len, 1);
 }
 
+/* It says what it waits for, as time may help. */
+static void the_name_of_the_primary_is_waited_for(void **state)
+{
+    struct bench *bench = *state;
+    bench_make_three(bench);
+    bench_join(bench, "n1", 9, 100);
+    assert_join_rejected(bench, REJECT_NAME_IN_USE, true);
+    struct message answer = fixture_sent(&bench->fixture, MESSAGE_JOIN_REJECTED, 0, NULL);
+    struct bytes_view text = answer.body.join_rejected.text;
+    const char *end = "; waits until another node is the primary";
+    assert_true(text.len > strlen(end));
+    assert_memory_equal(text.at + text.len - strlen(end), end, strlen(end));
+}
+
 static void the_name_of_a_member_that_is_alive_is_taken(void **state)
 {
     struct bench *bench = *state;
@@ -216,6 +230,95 @@ static void a_copy_of_a_data_folder_is_refused(void **state)
     bench_deliver(bench, 53, &join);
     bench_written(bench);
     assert_int_equal(bench_member(bench, 3)->starts, 2);
+}
+
+/* The Join of a process with node 1's folder, where no other process is heard. */
+static void ask_as_node_1(struct bench *bench, uint64_t link, uint64_t process, uint64_t index)
+{
+    struct message join = bench_join_of("n1", 1, process << INCARNATION_JOIN_BITS);
+    join.cluster = FIXTURE_CLUSTER;
+    join.body.join.starts = 2;
+    join.body.join.durable.view = 1;
+    join.body.join.durable.index = index;
+    bench_deliver(bench, link, &join);
+}
+
+static void assert_node_1_is(struct bench *bench, uint64_t process)
+{
+    bench_written(bench);
+    assert_int_equal(bench_member(bench, 1)->incarnation, process << INCARNATION_JOIN_BITS);
+}
+
+/* Both are heard for so long that the original's words cannot be those of a process that ended. */
+static void a_copy_does_not_lie_in_wait(void **state)
+{
+    struct bench *bench = *state;
+    bench_joined(bench, "n1", 1, 100);
+    for (uint32_t ms = 0; ms < 2 * ALIVE_MS; ms += FIXTURE_RETRANSMIT_MS) {
+        bench_heartbeat(bench, 1, 1, 100);
+        ask_as_node_1(bench, 53, 8, 5);
+        assert_join_rejected(bench, REJECT_NAME_IN_USE, true);
+        fixture_advance(&bench->fixture, FIXTURE_RETRANSMIT_MS);
+    }
+    ask_as_node_1(bench, 53, 8, 5); /* the original was not heard since */
+    assert_join_rejected(bench, REJECT_NAME_IN_USE, true);
+    bench_heartbeat(bench, 1, 1, 100);
+    ask_as_node_1(bench, 53, 8, 5);
+    assert_join_rejected(bench, REJECT_COPY, false);
+    arbiter_on_link_down(bench->arbiter, 1);
+    ask_as_node_1(bench, 54, 9, 10); /* the original, started again */
+    assert_node_1_is(bench, 9);
+}
+
+/* The network stood still: what a process said before it ended may arrive after that. */
+static void late_words_do_not_make_a_restart_a_copy(void **state)
+{
+    struct bench *bench = *state;
+    bench_joined(bench, "n1", 1, 100);
+    ask_as_node_1(bench, 54, 9, 10);
+    assert_join_rejected(bench, REJECT_NAME_IN_USE, true);
+    fixture_advance(&bench->fixture, 3 * ALIVE_MS);
+    bench_heartbeat(bench, 1, 1, 100);
+    ask_as_node_1(bench, 54, 9, 10);
+    assert_join_rejected(bench, REJECT_NAME_IN_USE, true);
+    fixture_advance(&bench->fixture, ALIVE_MS);
+    ask_as_node_1(bench, 54, 9, 10);
+    assert_node_1_is(bench, 9);
+}
+
+/* It has as many starts as the original that comes after it. */
+static void a_copy_that_was_refused_leaves_nothing_behind(void **state)
+{
+    struct bench *bench = *state;
+    struct message beat = fixture_message(MESSAGE_HEARTBEAT, 1, 1);
+    bench_joined(bench, "n1", 1, 100);
+    beat.body.heartbeat.incarnation = 100;
+    beat.body.heartbeat.committed_index = 10;
+    bench_deliver(bench, 1, &beat);
+    arbiter_on_link_down(bench->arbiter, 1);
+    ask_as_node_1(bench, 53, 8, 5);
+    assert_join_rejected(bench, REJECT_DATA_LOST, false);
+    ask_as_node_1(bench, 54, 9, 10);
+    assert_node_1_is(bench, 9);
+}
+
+/* Of two that ask either may be the copy: no folder is marked as one. */
+static void a_process_that_only_asks_is_no_proof(void **state)
+{
+    struct bench *bench = *state;
+    bench_make_three(bench); /* node 2 is in sync, and waited for */
+    for (uint64_t node = 1; node <= 3; node++) {
+        arbiter_on_link_down(bench->arbiter, node);
+    }
+    ask_as_node_1(bench, 53, 8, 5);
+    assert_join_rejected(bench, REJECT_NOT_READY, true);
+    ask_as_node_1(bench, 54, 9, 10);
+    assert_join_rejected(bench, REJECT_NAME_IN_USE, true);
+    arbiter_on_link_down(bench->arbiter, 53);
+    ask_as_node_1(bench, 54, 9, 10);
+    assert_join_rejected(bench, REJECT_NOT_READY, true);
+    bench_return(bench, "n2", 2, 10);
+    assert_node_1_is(bench, 9);
 }
 
 static void another_cluster_is_refused_for_good(void **state)
@@ -529,10 +632,15 @@ int main(void)
         TEST(a_member_in_sync_comes_anew_with_the_primarys_word),
         TEST(a_join_may_change_name_and_addresses),
         TEST(the_name_of_the_primary_is_never_given_away),
+        TEST(the_name_of_the_primary_is_waited_for),
         TEST(the_name_of_a_member_that_is_alive_is_taken),
         TEST(the_name_of_a_silent_candidate_is_given_to_the_newcomer),
         TEST(the_name_of_a_member_in_sync_is_given_with_the_primarys_word),
         TEST(a_copy_of_a_data_folder_is_refused),
+        TEST(a_copy_does_not_lie_in_wait),
+        TEST(late_words_do_not_make_a_restart_a_copy),
+        TEST(a_copy_that_was_refused_leaves_nothing_behind),
+        TEST(a_process_that_only_asks_is_no_proof),
         TEST(a_restart_waits_for_silence_at_most),
         TEST(a_late_join_does_not_put_its_own_process_out),
         TEST(another_cluster_is_refused_for_good),

@@ -23,6 +23,17 @@ static void assert_waits(struct bench *bench)
     assert_int_equal(bench_writes(bench), 0);
 }
 
+/* How many lines for the log contain it. */
+static uint32_t notes_with(const struct bench *bench, const char *words)
+{
+    uint32_t len = 0;
+    for (uint32_t i = 0; i < fixture_effects_len(&bench->fixture, EFFECT_NOTE); i++) {
+        const struct effect *note = fixture_effect(&bench->fixture, EFFECT_NOTE, i);
+        len += strstr(note->as.note.text, words) != NULL ? 1u : 0u;
+    }
+    return len;
+}
+
 static void the_highest_position_is_elected(void **state)
 {
     struct bench *bench = *state;
@@ -155,6 +166,7 @@ static void without_durable_acks_the_primary_is_waited_for(void **state)
         assert_waits(bench);
     }
     bench_deliver(bench, 50, &promote);
+    assert_int_equal(notes_with(bench, "(known to be committed: -)"), 1);
     bench_written(bench);
     assert_int_equal(bench->arbiter->view.primary, 2);
     assert_int_equal(bench->arbiter->view.members_len, 1);
@@ -169,6 +181,8 @@ static void a_lost_store_of_the_only_member_in_sync_is_refused(void **state)
     bench_return(bench, "n1", 1, 0);
     struct message answer = fixture_sent(&bench->fixture, MESSAGE_JOIN_REJECTED, 0, NULL);
     assert_int_equal(answer.body.join_rejected.reason, REJECT_DATA_LOST);
+    assert_int_equal(notes_with(bench, "waiting-for names=- operator=needed reason=data-lost:n1"),
+                     1);
     bench_return(bench, "n1", 1, 10);
     bench_written(bench);
     assert_int_equal(bench_member(bench, 1)->incarnation, BENCH_NEXT_PROCESS);
@@ -188,6 +202,26 @@ static void an_older_store_is_as_good_as_none(void **state)
     assert_int_equal(answer.body.join_rejected.reason, REJECT_DATA_LOST);
     bench_return(bench, "n1", 1, 10);
     assert_int_equal(bench_writes(bench), 1);
+}
+
+/* What is lost by force is told as far as it is known. */
+static void a_forced_takeover_tells_what_was_committed(void **state)
+{
+    struct bench *bench = *state;
+    struct message beat = fixture_message(MESSAGE_HEARTBEAT, 5, 1);
+    struct message promote = fixture_message(MESSAGE_PROMOTE, 0, 900);
+    bench_make_two_in_sync(bench);
+    beat.body.heartbeat.incarnation = 100;
+    beat.body.heartbeat.committed_index = 10;
+    bench_deliver(bench, 1, &beat);
+    bench_grow_old(bench);
+    bench_return(bench, "n2", 2, 9);
+    promote.body.promote.request = 8;
+    promote.body.promote.force = 1;
+    promote.body.promote.name = fixture_text("n2");
+    bench_deliver(bench, 50, &promote);
+    assert_int_equal(bench_writes(bench), 1);
+    assert_int_equal(notes_with(bench, "after index 9 (known to be committed: 10)"), 1);
 }
 
 /* A secondary that does not ask hears the primary: by force there would be two. */
@@ -287,6 +321,28 @@ static void a_registry_that_somebody_else_wrote_is_adopted(void **state)
     assert_int_equal(write->as.registry_write.expected, 9);
 }
 
+/* Its state was lost while its members live: it does not begin a second cluster beside them. */
+static void no_first_view_is_made_beside_another_cluster(void **state)
+{
+    struct bench *bench = *state;
+    struct message beat = fixture_message(MESSAGE_HEARTBEAT, 4, 2);
+    beat.cluster = 0xabc;
+    bench_deliver(bench, 2, &beat);
+    assert_int_equal(
+        notes_with(bench, "members-of-another-cluster cluster=0000000000000abc advice="), 1);
+    bench_deliver(bench, 2, &beat);
+    assert_int_equal(bench->fixture.effects.len, 0); /* told once */
+    beat.cluster = 0xdef;
+    bench_deliver(bench, 3, &beat);
+    assert_int_equal(notes_with(bench, "cluster=0000000000000def"), 1); /* for each */
+    fixture_advance(&bench->fixture, 4 * FIXTURE_REPLICA_MS - 1);
+    bench_join(bench, "n9", 9, 100);
+    assert_waits(bench);
+    fixture_advance(&bench->fixture, 1);
+    bench_joined(bench, "n9", 9, 100);
+    assert_int_equal(bench->arbiter->view.primary, 9);
+}
+
 static void an_arbiter_that_moved_calls_its_members(void **state)
 {
     struct bench *bench = *state;
@@ -330,11 +386,13 @@ int main(void)
         TEST(without_durable_acks_the_primary_is_waited_for),
         TEST(a_lost_store_of_the_only_member_in_sync_is_refused),
         TEST(an_older_store_is_as_good_as_none),
+        TEST(a_forced_takeover_tells_what_was_committed),
         TEST(nothing_is_forced_while_a_secondary_hears_the_primary),
         TEST(nobody_comes_in_while_the_primary_is_missed),
         TEST(a_young_arbiter_presumes_nobody_dead),
         TEST(a_handover_keeps_everybody),
         TEST(a_registry_that_somebody_else_wrote_is_adopted),
+        TEST(no_first_view_is_made_beside_another_cluster),
         TEST(an_arbiter_that_moved_calls_its_members),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

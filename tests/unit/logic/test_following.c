@@ -334,9 +334,11 @@ static void restarted_it_compares_its_content(void **state)
     assert_int_equal(resume.body.resume.complete, 1);
     fixture_begin(fixture, 2, TAIL_FOLLOWS, (struct kv_position){1, 10});
     fixture_happens(fixture, EVENT_FLUSH, 0);
+    fixture_link_event(fixture, EVENT_LINK_UP,
+                       fixture_effect(fixture, EFFECT_OPEN_LINK, 0)->as.open_link.link);
     assert_true(fixture_sent_len(fixture, MESSAGE_FETCH) > 0);
     assert_false(refusing_observe(fixture).serves_reads);
-    fixture_happens(fixture, EVENT_TICK, FIXTURE_RETRANSMIT_MS); /* lost: asked again */
+    fixture_happens(fixture, EVENT_TICK, FIXTURE_REPLICA_MS / 2); /* lost: asked again */
     assert_true(fixture_sent_len(fixture, MESSAGE_FETCH) > 0);
 }
 

@@ -144,6 +144,8 @@ static void an_update_that_waits_has_its_deadline(void **state)
     struct message answer = fixture_sent(&leading->fixture, MESSAGE_OPERATION_REJECTED, 0, NULL);
     assert_int_equal(answer.body.operation_rejected.request, 5);
     assert_int_equal(answer.body.operation_rejected.reason, REJECT_DEADLINE);
+    assert_true(fixture_equals(answer.body.operation_rejected.text,
+                               "the place of the primary is being handed over"));
 }
 
 /* --- reads meanwhile --- */

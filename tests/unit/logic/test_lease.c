@@ -176,6 +176,8 @@ static void it_is_rejected_at_its_deadline(void **state)
     struct message answer = fixture_sent(&leading->fixture, MESSAGE_OPERATION_REJECTED, 0, NULL);
     assert_int_equal(answer.body.operation_rejected.request, request);
     assert_int_equal(answer.body.operation_rejected.reason, REJECT_DEADLINE);
+    assert_true(fixture_equals(answer.body.operation_rejected.text,
+                               "no member confirmed in time that this is still the primary"));
     leading_ack(leading, MEMBER, 1, 1, leading->fixture.now_ms);
     assert_int_equal(answers(leading), 0);
 }

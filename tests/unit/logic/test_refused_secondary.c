@@ -265,7 +265,12 @@ static void what_is_not_made_up_for_is_in_doubt(void **state)
     refusing_expect(&bench->fixture, "key1", NULL);
     refusing_persisted(&bench->fixture, batch, NULL, 0, NULL);
     expect_ack(bench, 1, 1, 0, 0); /* refusals are numbered anew */
-    fixture_happens(&bench->fixture, EVENT_TICK, FIXTURE_RETRANSMIT_MS);
+    while (fixture_effects_len(&bench->fixture, EFFECT_OPEN_LINK) == 0) { /* to the source, anew */
+        fixture_happens(&bench->fixture, EVENT_TICK, FIXTURE_RETRANSMIT_MS);
+        assert_true(bench->fixture.now_ms < FIXTURE_START_MS + 10 * FIXTURE_REPLICA_MS);
+    }
+    fixture_link_event(&bench->fixture, EVENT_LINK_UP,
+                       fixture_effect(&bench->fixture, EFFECT_OPEN_LINK, 0)->as.open_link.link);
     assert_true(fixture_sent_len(&bench->fixture, MESSAGE_FETCH) > 0);
 }
 

@@ -71,6 +71,13 @@ static void assert_rejected(struct fixture *fixture, uint64_t request, uint8_t r
                      again ? FIXTURE_RETRANSMIT_MS : 0);
 }
 
+static void assert_late(struct fixture *fixture, uint64_t request, const char *text)
+{
+    struct message answer = fixture_sent(fixture, MESSAGE_OPERATION_REJECTED, 0, NULL);
+    assert_rejected(fixture, request, REJECT_DEADLINE, false);
+    assert_true(fixture_equals(answer.body.operation_rejected.text, text));
+}
+
 /* A secondary of view 2 whose empty content is complete as of index 10. */
 static void become_complete(struct fixture *fixture)
 {
@@ -311,7 +318,7 @@ static void a_read_whose_position_does_not_come_is_rejected_in_time(void **state
     fixture_happens(fixture, EVENT_TICK, 49);
     assert_int_equal(fixture_sent_len(fixture, MESSAGE_OPERATION_REJECTED), 0);
     fixture_happens(fixture, EVENT_TICK, 1);
-    assert_rejected(fixture, 1, REJECT_DEADLINE, false);
+    assert_late(fixture, 1, "the node has only got to index 10");
     replicate(fixture, 1, 11, "key", 11);
     assert_int_equal(fixture_sent_len(fixture, MESSAGE_GET_RESULT), 0);
 }
@@ -398,7 +405,7 @@ static void a_role_that_does_not_come_is_a_rejection_in_time(void **state)
     fixture_start(fixture);
     ask(fixture, MESSAGE_GET, 1, "key", NULL); /* not even loaded */
     fixture_happens(fixture, EVENT_TICK, FIXTURE_OPERATION_MS);
-    assert_rejected(fixture, 1, REJECT_DEADLINE, false);
+    assert_late(fixture, 1, "the node is not let in yet");
 }
 
 static void a_client_that_is_gone_gets_no_answer(void **state)

@@ -21,6 +21,7 @@ enum fake_kind {
 
 struct fake_request {
     enum fake_kind kind;
+    bool is_at_arbiter; /* asked by a client that was given arbiter_uri */
     struct fake_pair pair;
     char node[64];
     uint64_t cursor;
@@ -31,6 +32,7 @@ struct fake_request {
 
 struct kv_client {
     uv_idle_t turn;
+    bool is_at_arbiter;
     struct fake_request *requests;
     uint32_t requests_len;
     uint32_t requests_max;
@@ -176,10 +178,12 @@ static void fake_answer_scan(const struct fake_request *request, struct kv_answe
     answer->end = at >= fake.pairs_len;
 }
 
-static void fake_answer_view(struct kv_answer *answer, struct kv_client_node nodes[FAKE_NODES_MAX])
+static void fake_answer_view(const struct fake_request *request, struct kv_answer *answer,
+                             struct kv_client_node nodes[FAKE_NODES_MAX])
 {
     static const char *const uris[] = {"tcp://127.0.0.1:1234"};
-    answer->status = fake.view_status;
+    bool is_away = request->is_at_arbiter && fake.is_arbiter_away;
+    answer->status = is_away ? KV_E_UNREACHABLE : fake.view_status;
     if (answer->status != KV_OK) {
         return;
     }
@@ -192,7 +196,9 @@ static void fake_answer_view(struct kv_answer *answer, struct kv_client_node nod
     answer->nodes = nodes;
     answer->nodes_len = fake.nodes_len;
     answer->forced = fake.view_forced;
-    answer->told_by = fake.told_by;
+    answer->told_by = request->is_at_arbiter ? "" : fake.told_by;
+    answer->arbiter_uris = &fake.arbiter_uri;
+    answer->arbiter_uris_len = fake.arbiter_uri == NULL ? 0 : 1;
 }
 
 static void fake_answer_command(const struct fake_request *request, struct kv_answer *answer)
@@ -257,7 +263,7 @@ static void fake_answer(struct fake_request *request)
     } else if (request->kind == FAKE_SCAN) {
         fake_answer_scan(request, &answer, records);
     } else if (request->kind == FAKE_VIEW) {
-        fake_answer_view(&answer, nodes);
+        fake_answer_view(request, &answer, nodes);
     } else if (request->kind == FAKE_STATUS) {
         fake_answer_status(request, &answer);
     } else {
@@ -300,6 +306,8 @@ int32_t kv_client_create(struct uv_loop_s *loop, const struct kv_client_options 
     uv_idle_init(loop, &client->turn);
     client->turn.data = client;
     client->inflight_max = options->inflight_max;
+    client->is_at_arbiter =
+        fake.arbiter_uri != NULL && strcmp(options->arbiter_uri, fake.arbiter_uri) == 0;
     fake.clients++;
     fake.seen_index = options->seen_index;
     *ret_client = client;
@@ -337,6 +345,7 @@ static struct fake_request *fake_ask(struct kv_client *client, enum fake_kind ki
     struct fake_request *request = &client->requests[client->requests_len++];
     memset(request, 0, sizeof(*request));
     request->kind = kind;
+    request->is_at_arbiter = client->is_at_arbiter;
     request->on_answer = on_answer;
     request->ctx = ctx;
     fake.inflight++;

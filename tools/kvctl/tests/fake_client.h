@@ -36,6 +36,8 @@ struct fake {
     int32_t view_status; /* what asking for the view is answered with */
     uint64_t view_forced;
     const char *told_by;
+    const char *arbiter_uri;    /* that the view names; NULL: none */
+    bool is_arbiter_away;       /* nobody answers at arbiter_uri */
     int32_t command_status;     /* what leave, handover and takeover are answered with */
     const char *command_reason; /* NULL: "scripted" */
     uint32_t takeovers;

@@ -250,6 +250,9 @@ static void takeover_only_tells_without_force(void **state)
     assert_int_equal(run.status, 4);
     assert_has(&run.out, "kvctl handover n2 loses nothing");
     run_close(&run);
+    run_kvctl(&run, "takeover", "n3", NULL); /* a candidate cannot be handed over to */
+    assert_has(&run.out, "The primary n1 is up: nothing is forced while it is.");
+    run_close(&run);
 }
 
 static void takeover_by_force(void **state)
@@ -471,6 +474,75 @@ static void status_tells_who_is_missing(void **state)
     run_close(&run);
 }
 
+static void status_of_a_primary_that_waits(void **state)
+{
+    (void)state;
+    struct run run;
+    fake.nodes[0].says = "joining";
+    fake.nodes[1].is_up = false;
+    fake.nodes[2].says = "joining";
+    run_kvctl(&run, "status", NULL);
+    assert_has(&run.out, "the primary n1 waits to be let in; missing of the in-sync set: n2; the "
+                         "arbiter waits for them");
+    assert_has(&run.out, "waits  3/43");
+    run_close(&run);
+    run_kvctl(&run, "status", "--json", NULL);
+    json_t *status = parse_json(&run);
+    const json_t *names = json_object_get(status, "waiting_for");
+    assert_int_equal(json_array_size(names), 1);
+    assert_string_equal(json_string_value(json_array_get(names, 0)), "n2");
+    assert_string_equal(json_string_value(json_object_get(node_at(status, 0), "state")), "up");
+    assert_true(json_is_null(json_object_get(node_at(status, 2), "lag")));
+    json_decref(status);
+    run_close(&run);
+    run_kvctl(&run, "takeover", "n3", NULL);
+    assert_has(&run.out, "primary n1: up, waits to be let in");
+    assert_has(&run.out, "By force it becomes the only member");
+    assert_null(strstr((char *)run.out.bytes, "nothing is forced"));
+    run_close(&run);
+    fake.nodes[1].is_up = true;
+    fake.nodes[1].says = "joining";
+    run_kvctl(&run, "status", NULL);
+    assert_has(&run.out, "n1 waits to be let in; all of the in-sync set are up: the arbiter");
+    run_close(&run);
+}
+
+/* The address given is a member's. */
+static void status_through_a_member(void **state)
+{
+    (void)state;
+    struct run run;
+    fake.told_by = "n2";
+    fake.arbiter_uri = "tcp://127.0.0.1:7500";
+    fake.nodes[0].is_up = false;
+    run_kvctl(&run, "status", "-a", "tcp://127.0.0.1:7402", NULL);
+    assert_has(&run.out, "arbiter tcp://127.0.0.1:7500\n");
+    assert_has(&run.out, "this is what n2 says");
+    assert_has(&run.out, "missing of the in-sync set: n1; another one of the set is about");
+    assert_null(strstr((char *)run.out.bytes, "the arbiter does not answer"));
+    run_close(&run);
+    fake.is_arbiter_away = true;
+    run_kvctl(&run, "status", "-a", "tcp://127.0.0.1:7402", NULL);
+    assert_int_equal(run.status, 0);
+    assert_has(&run.out, "the arbiter does not answer: nobody is promoted or taken out until");
+    assert_has(&run.out, "missing of the in-sync set: n1\n");
+    run_close(&run);
+    run_kvctl(&run, "takeover", "n2", "-a", "tcp://127.0.0.1:7402", NULL);
+    assert_has(&run.out, "The arbiter does not answer: nothing can be forced until it is back.");
+    run_close(&run);
+    run_kvctl(&run, "status", "--json", "-a", "tcp://127.0.0.1:7402", NULL);
+    json_t *status = parse_json(&run);
+    assert_string_equal(json_string_value(json_object_get(status, "arbiter")),
+                        "tcp://127.0.0.1:7500");
+    json_decref(status);
+    run_close(&run);
+    assert_int_equal(fake.clients, 0);
+    fake.arbiter_uri = "carrier-pigeon:7"; /* no transport: nothing is known of the arbiter */
+    run_kvctl(&run, "status", "-a", "tcp://127.0.0.1:7402", NULL);
+    assert_null(strstr((char *)run.out.bytes, "the arbiter does not answer"));
+    run_close(&run);
+}
+
 static void status_without_primary_and_without_arbiter(void **state)
 {
     (void)state;
@@ -654,6 +726,8 @@ int main(void)
         TEST(takeover_by_force),
         TEST(reads_at_least),
         TEST(status_tells_who_is_missing),
+        TEST(status_of_a_primary_that_waits),
+        TEST(status_through_a_member),
         TEST(scan_pages_prefix_and_limit),
         TEST(status_json_is_as_pinned),
         TEST(status_table_is_aligned_and_plain),
