@@ -70,6 +70,9 @@ static void check_commit(struct world *world, struct machine *machine, uint32_t 
 
 void check_durable_on_committed(struct world *world, struct machine *machine, uint64_t index)
 {
+    if (machine->state.view < world->primary_view && world->plan.ack != ACK_DURABLE) {
+        return; /* it repeats what it called committed before another took its place: maybe lost */
+    }
     if (machine->state.role != ROLE_PRIMARY) {
         return; /* it has given way in this very step */
     }
@@ -134,6 +137,10 @@ void check_durable_after_step(struct world *world, struct machine *machine)
         if (machine->previous.role != ROLE_PRIMARY) {
             check_new_primary(world, machine);
         }
+        if (state->serves_reads && state->committed_index > machine->previous.committed_index) {
+            check_durable_on_committed(world, machine,
+                                       state->committed_index); /* told or not yet */
+        }
         return;
     }
     const struct view_note *newest = world_newest_view(world);
@@ -159,8 +166,9 @@ void check_durable_on_heartbeat(struct world *world, struct machine *machine,
         check_durable_on_committed(world, machine, index);
         return;
     }
-    if (newest != NULL && newest->forced > machine->state.view) {
-        return; /* what it knows may be among what is lost */
+    if (machine->state.role != ROLE_SECONDARY ||
+        (newest != NULL && newest->forced > machine->state.view)) {
+        return; /* what it knows may be among what is lost; the arbiter asks those in sync alone */
     }
     uint32_t record = model_resolve(&world->model, last, index);
     if (!model_is_before(&world->model, record, world->model.committed)) {

@@ -98,6 +98,7 @@ static void machine_wipe(struct world *world, struct machine *machine)
         disk_close(&machine->disk);
         machine->node_id = 100 + world->next_node++;
         machine->copied = false;
+        machine->was_copied = false;
     }
 }
 
@@ -204,9 +205,22 @@ struct machine *machine_copy(struct world *world, struct machine *machine)
     copy->second_is_first = false;
     copy->node_id = machine->node_id;
     disk_copy(&copy->disk, &machine->disk);
-    copy->copied = true;
-    machine->copied = true;
+    copy->copied = copy->was_copied = true;
+    machine->copied = machine->was_copied = true;
     return copy;
+}
+
+static struct machine *machine_let_in(struct world *world, struct machine *machine,
+                                      struct machine *other)
+{
+    const struct view_note *view = world_newest_view(world);
+    for (uint32_t i = 0; view != NULL && i < view->members_len; i++) {
+        uint64_t token = view->incarnations[i] >> INCARNATION_JOIN_BITS;
+        if (view->nodes[i] == machine->node_id) {
+            return token == other->incarnation >> INCARNATION_JOIN_BITS ? other : machine;
+        }
+    }
+    return machine->node == NULL && other->node != NULL ? other : machine;
 }
 
 void machine_end_copy(struct world *world, struct machine *machine)
@@ -216,11 +230,8 @@ void machine_end_copy(struct world *world, struct machine *machine)
         if (other->node_id != machine->node_id) {
             continue;
         }
-        /* Where one does not run, the arbiter may have taken the other for its successor. */
-        bool is_successor =
-            other->disk.starts > machine->disk.starts && !world_is_member(world, machine);
-        struct machine *known = is_successor ? other : world_machine_of(world, machine->node_id);
-        known = other->node == NULL ? machine : machine->node == NULL ? other : known;
+        /* The one that the arbiter has let in last stays; none of them: one that runs. */
+        struct machine *known = machine_let_in(world, machine, other);
         struct machine *ends = known == machine ? other : machine;
         machine_kill(world, ends);
         ends->node_id = 0;
@@ -363,7 +374,7 @@ static void machine_carry_out(struct world *world, struct machine *machine,
         trace_line(world->trace, world->now_us, machine->name, "stops with %d: %s",
                    effect->as.stop.exit_status,
                    effect->as.stop.reason == NULL ? "" : effect->as.stop.reason);
-        if (effect->as.stop.exit_status == EXIT_JOIN && machine->copied) {
+        if (effect->as.stop.exit_status == EXIT_JOIN && machine->was_copied) {
             machine_retire(world, machine);
         } else if (effect->as.stop.exit_status != 0 || !machine->leaving) {
             world_fail(world, "stop", "%s stops by itself with status %d: %s", machine->name,

@@ -98,6 +98,7 @@ struct machine {
     bool gone;            /* stays down for ever, where that may be */
     uint8_t wiped;        /* enum machine_wiped: before the next start, where that may be */
     bool copied;          /* its data folder is in use twice: one of the two is refused */
+    bool was_copied;      /* ... or was, and an operator has ended one: maybe the one let in last */
     uint64_t incarnation;
     uint64_t paused_until_us; /* until then the process stands still */
     uint64_t node_id;
