@@ -191,7 +191,9 @@ static void membership_send_heartbeat(struct replica *replica, uint64_t link)
     beat.body.heartbeat.last = log_last(replica->log);
     beat.body.heartbeat.asks = replica->role == ROLE_SECONDARY && replica->secondary.asked ? 1 : 0;
     beat.body.heartbeat.durable_index = replica_durable_index(replica);
-    beat.body.heartbeat.committed_index = replica_known_index(replica);
+    /* The arbiter takes no primary back whose store has less: so only what is in a store counts. */
+    beat.body.heartbeat.committed_index =
+        context_earlier(replica_known_index(replica), replica_durable_index(replica));
     if (membership_is_unheard(replica, ASK_TIMEOUTS)) {
         /* One that knows no view is told: so the arbiter answers, if it is there. */
         beat.view = 0;
