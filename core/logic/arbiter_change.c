@@ -98,7 +98,8 @@ void arbiter_install(struct arbiter *arbiter, const struct view *view)
     if (view->primary != arbiter->view.primary) {
         arbiter->primary_ms = now_ms;
     }
-    if (view->forced != arbiter->view.forced) {
+    bool may_lose = view->primary != arbiter->view.primary && view->ack != ACK_DURABLE;
+    if (view->forced != arbiter->view.forced || may_lose) {
         /* What was committed before it may be lost: no store has to have it any more. */
         for (uint32_t i = 0; i < arbiter->peers.len; i++) {
             arbiter->peers.items[i].committed = 0;
