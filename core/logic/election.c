@@ -223,7 +223,9 @@ static void election_consider(const struct member *member, struct kv_position po
     if (BUG(elect_candidate) && choice->member != NULL && member->state != choice->member->state) {
         order = member->state == MEMBER_CANDIDATE ? 1 : -1;
     }
-    if (BUG(elect_empty) && position.view == 0) {
+    if (BUG(elect_empty) && choice->member != NULL && choice->position.view == 0) {
+        order = -1;
+    } else if (BUG(elect_empty) && position.view == 0) {
         order = 1;
     }
     if (order > 0 || (order == 0 && member->node < choice->member->node)) {

@@ -372,9 +372,45 @@ static struct machine *fault_draw_machine(struct world *world, uint32_t fault)
     return &world->machines[index];
 }
 
+static void fault_drill(struct world *world)
+{
+    struct machine *primary = world_primary(world);
+    struct machine *machine = &world->machines[rand_below(&world->rand, world->machines_len)];
+    if (world->plan.drill == DRILL_EMPTY_PRIMARY) {
+        machine = primary;
+    } else if (machine == primary) {
+        return;
+    }
+    if (machine == NULL || machine->node == NULL || machine->arbiter ||
+        !world_is_in_sync(world_newest_view(world), machine)) {
+        return;
+    }
+    trace_line(world->trace, world->now_us, "-", "drill %u, %s", world->plan.drill, machine->name);
+    machine->wiped = world->plan.drill == DRILL_QUICK_RETURN ? WIPED_NOT : WIPED_STORE;
+    fault_kill(world, machine, 20);
+    if (world->plan.drill == DRILL_REFUSE_JOINER) {
+        machine->disk.refuse_percent = 10; /* mostly of content: it takes removals oftener */
+        machine->disk.refuse_salt = rand_next(&world->rand);
+        heap_push(&world->heap,
+                  world->now_us +
+                      1000 * (2ull * world->plan.replica_timeout_ms + world_draw(world, 200, 2000)),
+                  WAKE_HEAL, FAULT_DISK_REFUSE, machine->index, NULL);
+    } else if (world->plan.drill == DRILL_QUICK_RETURN && primary != NULL &&
+               rand_percent(&world->rand, 50)) {
+        fault_kill(world, primary, 5000);
+    }
+}
+
 void faults_on_fault(struct world *world)
 {
     if (world->phase != PHASE_SAFETY || world->plan.faults == 0) {
+        return;
+    }
+    if (world->plan.drill != DRILL_NONE) {
+        fault_drill(world);
+        heap_push(&world->heap,
+                  world->now_us + 1000 * world_draw(world, 1, world->plan.fault_pause_max_ms),
+                  WAKE_FAULT, 0, 0, NULL);
         return;
     }
     uint32_t fault = fault_draw(world);

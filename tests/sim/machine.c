@@ -4,6 +4,7 @@
 #include "describe.h"
 #include "disk.h"
 #include "faults.h"
+#include "registry_view.h"
 
 #include "base/alloc.h"
 #include "base/check.h"
@@ -296,6 +297,9 @@ static void machine_send(struct world *world, struct machine *machine, const str
         }
         if (message->type == MESSAGE_SNAPSHOT) {
             check_order_on_send(world, machine, message);
+        }
+        if (message->type == MESSAGE_SUSPECT) {
+            registry_view_on_let_go(world, machine, message);
         }
         if (message->type == MESSAGE_HEARTBEAT) {
             check_durable_on_heartbeat(world, machine, message);

@@ -41,6 +41,15 @@ enum fault_kind {
     FAULTS_LEN,
 };
 
+/* A short run of faults in a row that chance hardly ever gives; such a run has no others. */
+enum drill {
+    DRILL_NONE = 0,
+    DRILL_EMPTY_PRIMARY, /* the primary loses its store, and is back at once */
+    DRILL_REFUSE_JOINER, /* a replica loses its store, which then refuses content for a while */
+    DRILL_QUICK_RETURN,  /* a secondary in sync is back at once, and then the primary is killed */
+    DRILLS_LEN,
+};
+
 struct plan {
     uint32_t replicas; /* started at the beginning */
     uint32_t spares;   /* more that may join later */
@@ -76,6 +85,7 @@ struct plan {
 
     bool only_handover; /* no other fault: then no update may fail */
     uint32_t faults;    /* bits: 1 << enum fault_kind */
+    uint8_t drill;      /* enum drill */
     uint32_t fault_pause_max_ms;
     uint32_t safety_ms; /* then the faults stop */
 };

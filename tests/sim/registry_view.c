@@ -1,6 +1,7 @@
 #include "registry_view.h"
 
 #include "base/alloc.h"
+#include "logic/message.h"
 #include "logic/view.h"
 
 #include <inttypes.h>
@@ -27,6 +28,54 @@ static void note_loss(struct world *world, const struct view *view)
     world->loss_excused = world->loss_excused || !is_same;
 }
 
+void registry_view_on_let_go(struct world *world, const struct machine *machine,
+                             const struct message *message)
+{
+    struct view_note *view = world_view(world, message->view);
+    uint64_t node = message->body.member.node;
+    if (view == NULL || view->primary != machine->node_id) {
+        return;
+    }
+    for (uint32_t i = 0; i < view->let_go_len; i++) {
+        if (view->let_go[i] == node) {
+            return;
+        }
+    }
+    if (view->let_go_len < MACHINES_MAX) {
+        view->let_go[view->let_go_len++] = node;
+    }
+}
+
+/* The place of a member in sync is only taken with the primary's word, while that is the same
+ * process. */
+static void note_dropped(struct world *world, const struct view *view)
+{
+    const struct view_note *before = world_view(world, view->number - 1);
+    if (before == NULL || before->primary != view->primary || view->forced == view->number) {
+        return;
+    }
+    for (uint32_t i = 0; i < before->members_len; i++) {
+        const struct member *member = view_find(view, before->nodes[i]);
+        bool is_same = member != NULL && member->incarnation == before->incarnations[i];
+        if (before->nodes[i] == view->primary && !is_same) {
+            return;
+        }
+    }
+    for (uint32_t i = 0; i < before->members_len; i++) {
+        const struct member *member = view_find(view, before->nodes[i]);
+        bool is_let_go = member != NULL && member->incarnation == before->incarnations[i];
+        for (uint32_t j = 0; j < before->let_go_len; j++) {
+            is_let_go = is_let_go || before->let_go[j] == before->nodes[i];
+        }
+        if (before->states[i] == MEMBER_IN_SYNC && !is_let_go) {
+            world_fail(world, "view",
+                       "view %" PRIu64 " drops node %" PRIu64
+                       ", in sync, without the primary's word",
+                       view->number, before->nodes[i]);
+        }
+    }
+}
+
 void registry_view_note(struct world *world, const void *bytes, size_t len)
 {
     struct view *view = alloc_zeroed(1, sizeof(*view));
@@ -49,6 +98,7 @@ void registry_view_note(struct world *world, const void *bytes, size_t len)
     note->primary = view->primary;
     note->forced = view->forced;
     note_loss(world, view);
+    note_dropped(world, view);
     note->members_len = view->members_len;
     for (uint32_t i = 0; i < view->members_len; i++) {
         note->nodes[i] = view->members[i].node;

@@ -216,7 +216,9 @@ struct view_note {
     uint64_t nodes[MACHINES_MAX];
     uint64_t incarnations[MACHINES_MAX];
     uint8_t states[MACHINES_MAX];
-    uint64_t acknowledger; /* who has acknowledged updates in it; 0: nobody */
+    uint64_t acknowledger;         /* who has acknowledged updates in it; 0: nobody */
+    uint64_t let_go[MACHINES_MAX]; /* nodes that its primary has asked to take out */
+    uint32_t let_go_len;
 };
 
 enum world_phase { PHASE_SAFETY = 1, PHASE_CALM, PHASE_SETTLE, PHASE_READ, PHASE_DONE };
