@@ -87,7 +87,7 @@ enum reject_reason {
     REJECT_NAME_IN_USE = 10,   /* another node of this name is in the view */
     REJECT_WRONG_CLUSTER = 11, /* the data folder belongs to another cluster */
     REJECT_IS_PRIMARY = 12,    /* the primary is the only node in sync: it cannot leave */
-    REJECT_DATA_LOST = 13,     /* an empty or incomplete store: of a primary, or of one to be forced */
+    REJECT_DATA_LOST = 13,     /* an empty or incomplete store: a primary's, or one to be forced */
     REJECT_NEWER_DATA = 14,    /* the node's data is of a later view than the arbiter's */
     REJECT_STORE = 15,         /* the primary's store has taken nothing for operation_timeout */
     REJECT_COPY = 16,          /* the data folder is a copy of one that is, or was later, in use */

@@ -129,6 +129,9 @@ static void check_new_primary(struct world *world, struct machine *machine)
     }
     world->loss_excused = false;
     world->primary_view = machine->state.view;
+    if (world->plan.ack != ACK_DURABLE) {
+        machine->acked_index = 0; /* what it acknowledged in an earlier view may be lost */
+    }
     check_undone_on_new_primary(world, last);
 }
 

@@ -136,8 +136,8 @@ void plan_draw(struct plan *plan, struct rand *rand)
     plan_draw_faults(plan, rand);
     if ((plan->faults & (1u << FAULT_DISK_REFUSE)) != 0 && rand_percent(rand, 40)) {
         plan->refuse_percent = PICK(rand, 3, 20, 50);
-        /* A primary with a mixed store is not followed but put right (machine.c), maybe with a value
-         * that this rule forbids, which it then could not bring back. */
+        /* A primary with a mixed store is not followed but put right (machine.c), maybe with a
+         * value that this rule forbids, which it then could not bring back. */
         plan->faults &= ~((1u << FAULT_CRASH_PRIMARY) | (1u << FAULT_POWER) | (1u << FAULT_LEAVE) |
                           (1u << FAULT_LEAVE_REQUEST) | (1u << FAULT_FORCE));
     }
