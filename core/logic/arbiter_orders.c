@@ -51,6 +51,16 @@ void arbiter_finish_orders(struct arbiter *arbiter)
 
 /* --- handover --- */
 
+/* One that leaves itself takes no other's place: two that leave would go on handing over to each
+ * other for ever. */
+static bool arbiter_is_leaving(const struct arbiter *arbiter, const struct member *member)
+{
+    const struct arbiter_peer *peer = arbiter_peers_get(&arbiter->peers, member->node);
+    return peer != NULL && peer->leaves_ms != 0 &&
+           arbiter->context->now_ms - peer->leaves_ms <
+               arbiter->context->config->replica_timeout_ms;
+}
+
 /* The live secondary in sync with the highest position; NULL: none. */
 static const struct member *arbiter_best_successor(struct arbiter *arbiter)
 {
@@ -59,7 +69,7 @@ static const struct member *arbiter_best_successor(struct arbiter *arbiter)
     for (uint32_t i = 0; i < arbiter->view.members_len; i++) {
         const struct member *member = &arbiter->view.members[i];
         if (member->state != MEMBER_IN_SYNC || member->node == arbiter->view.primary ||
-            !arbiter_is_live(arbiter, member)) {
+            !arbiter_is_live(arbiter, member) || arbiter_is_leaving(arbiter, member)) {
             continue;
         }
         struct kv_position last = arbiter_peers_find(&arbiter->peers, member->node)->last;
@@ -82,7 +92,7 @@ static void arbiter_ask_handover(struct arbiter *arbiter, const struct member *m
     const struct member *before = view_find(&arbiter->view, handover->node);
     if (before != NULL && handover->view == arbiter->view.number &&
         now_ms - handover->asked_ms < arbiter->context->config->replica_timeout_ms &&
-        arbiter_is_live(arbiter, before)) {
+        arbiter_is_live(arbiter, before) && !arbiter_is_leaving(arbiter, before)) {
         member = before;
     } else if (member == NULL) {
         member = arbiter_best_successor(arbiter);
@@ -102,7 +112,8 @@ static void arbiter_ask_handover(struct arbiter *arbiter, const struct member *m
 /* --- Leave --- */
 
 /* A node that is there is told to leave by itself, a primary after it has handed over; one that is
- * not is taken out. */
+ * not is taken out. One in sync that waits to be let in is left alone while there is no primary: it
+ * may be the one that has the data. */
 static void arbiter_press_leave(struct arbiter *arbiter, const struct member *member)
 {
     const struct arbiter_peer *peer = arbiter_peers_find(&arbiter->peers, member->node);
@@ -110,6 +121,9 @@ static void arbiter_press_leave(struct arbiter *arbiter, const struct member *me
         ARBITER_LEAVE_TIMEOUTS * (uint64_t)arbiter->context->config->replica_timeout_ms;
     if (member->node == arbiter->view.primary) {
         arbiter_ask_handover(arbiter, NULL);
+    } else if (peer != NULL && peer->joining && member->state == MEMBER_IN_SYNC &&
+               !arbiter_primary_is_current(arbiter)) {
+        return;
     } else if (arbiter_peer_is_alive(peer, arbiter->context->now_ms, alive_ms)) {
         struct message message = arbiter_message(arbiter, MESSAGE_LEAVE);
         message.body.leave.name.at = (const uint8_t *)member->name;
@@ -187,6 +201,7 @@ void arbiter_on_leave(struct arbiter *arbiter, uint64_t link, const struct messa
     struct arbiter_peer *peer = arbiter_peers_hear(&arbiter->peers, &arbiter->view, message->sender,
                                                    link, arbiter->context->now_ms);
     peer->incarnation = member->incarnation;
+    peer->leaves_ms = arbiter->context->now_ms;
     if (member->node != arbiter->view.primary) {
         arbiter_release(arbiter, member, "left");
     } else if (view_in_sync_len(&arbiter->view) > 1) {

@@ -105,6 +105,7 @@ void arbiter_peers_forgive(struct arbiter_peers *peers, uint64_t gap_ms)
         peer->rival_ms += peer->rival_ms == 0 ? 0 : gap_ms;
         peer->rival_last_ms += peer->rival_ms == 0 ? 0 : gap_ms;
         peer->joining_ms += gap_ms;
+        peer->leaves_ms += peer->leaves_ms == 0 ? 0 : gap_ms;
         peer->current_ms += peer->current_ms == 0 ? 0 : gap_ms;
     }
 }

@@ -29,6 +29,7 @@ struct arbiter_peer {
     uint8_t ack;                /* enum ack_mode; 0: not heard since the arbiter started */
     bool joining;               /* its last word was a Join that no view has answered yet */
     uint64_t joining_ms;        /* ... and the first such came then */
+    uint64_t leaves_ms;         /* its Leave came last then; 0: never */
     bool had_cluster;           /* its data folder knows the cluster */
     struct kv_position durable; /* of its store; (0, 0): empty or incomplete */
     struct member as;           /* name, addresses */

@@ -222,6 +222,18 @@ static bool membership_is_alone(const struct replica *replica)
     return replica->role == ROLE_PRIMARY && view_in_sync_len(&replica->view) == 1;
 }
 
+/* Asked by an operator to leave the view, and meanwhile the others have gone: nobody can take its
+ * place any more, so it stays, and takes updates again. */
+static void membership_stay(struct replica *replica)
+{
+    struct membership *membership = &replica->membership;
+    if (membership->leaving && !membership->stops && membership_is_alone(replica)) {
+        effects_note(replica->context->effects, NOTE_WARN, "leave-given-up reason=\"%s\"",
+                     message_reject_text(REJECT_IS_PRIMARY));
+        membership->leaving = false;
+    }
+}
+
 /* Sends what is due in this state, and says when to do so again. */
 static void membership_send(struct replica *replica)
 {
@@ -303,6 +315,7 @@ static void membership_become(struct replica *replica, const struct member *self
     if (replica->role != before) {
         membership_note_role(replica);
     }
+    membership_stay(replica);
     replica_tell_ready(replica);
     requests_take_waiting(replica);
 }

@@ -540,9 +540,9 @@ void faults_stop(struct world *world)
                       NULL);
         }
         /* With min_in_sync above 1 nothing is committed by a primary alone: all come back; also
-         * when nobody has stayed long enough to become primary. */
+         * when nobody has stayed long enough to become primary, and who alone has the data. */
         bool needed = world->plan.min_in_sync > 1 || world_primary(world) == NULL ||
-                      machine == world_primary(world);
+                      machine == world_primary(world) || !faults_may_lose(world, machine);
         /* An arbiter whose replica was asked to leave goes on alone: it comes back by a restart. */
         if (world->plan.min_in_sync > 1 && machine->arbiter && machine->replica &&
             machine->leaving) {

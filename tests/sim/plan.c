@@ -139,7 +139,7 @@ void plan_draw(struct plan *plan, struct rand *rand)
         /* A primary with a mixed store is not followed but put right (machine.c), maybe with a
          * value that this rule forbids, which it then could not bring back. */
         plan->faults &= ~((1u << FAULT_CRASH_PRIMARY) | (1u << FAULT_POWER) | (1u << FAULT_LEAVE) |
-                          (1u << FAULT_LEAVE_REQUEST) | (1u << FAULT_FORCE));
+                          (1u << FAULT_LEAVE_REQUEST) | (1u << FAULT_FORCE) | (1u << FAULT_WIPE));
     }
     if (plan->only_handover) {
         plan->datagrams = false; /* what overtakes is sent again, and may be late without a fault */

@@ -58,8 +58,9 @@ struct machine *world_machine_of(struct world *world, uint64_t node_id)
     }
     for (uint32_t i = 0; i < world->machines_len; i++) {
         struct machine *machine = &world->machines[i];
-        bool better = found == NULL || (machine->incarnation >> INCARNATION_JOIN_BITS) ==
-                                           (incarnation >> INCARNATION_JOIN_BITS);
+        bool is_member = incarnation != 0 && machine->incarnation >> INCARNATION_JOIN_BITS ==
+                                                 incarnation >> INCARNATION_JOIN_BITS;
+        bool better = found == NULL || is_member;
         if (machine->node_id == node_id && better) {
             found = machine;
         }

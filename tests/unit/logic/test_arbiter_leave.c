@@ -48,6 +48,36 @@ static void the_primary_hands_over_before_it_leaves(void **state)
     }
 }
 
+/* Else two that leave would hand over to each other for ever. */
+static void nobody_hands_over_to_one_that_leaves(void **state)
+{
+    struct bench *bench = *state;
+    bench_make_two_in_sync(bench);
+    leave(bench, 2, 2, 0, "n2");
+    leave(bench, 1, 1, 0, "n1");
+    assert_int_equal(fixture_sent(&bench->fixture, MESSAGE_HANDOVER, 0, NULL).body.member.node, 3);
+    leave(bench, 3, 3, 0, "n3");
+    leave(bench, 1, 1, 0, "n1");
+    assert_int_equal(fixture_sent_len(&bench->fixture, MESSAGE_HANDOVER), 0);
+    bench_grow_old(bench); /* they have thought better of it */
+    bench_heartbeat(bench, 1, 5, 100);
+    bench_heartbeat(bench, 2, 5, 100);
+    leave(bench, 1, 1, 0, "n1");
+    assert_int_equal(fixture_sent(&bench->fixture, MESSAGE_HANDOVER, 0, NULL).body.member.node, 2);
+}
+
+/* It may be the only one that has the data. */
+static void one_in_sync_that_returns_is_not_sent_away_while_there_is_no_primary(void **state)
+{
+    struct bench *bench = *state;
+    bench_make_two_in_sync(bench);
+    bench_grow_old(bench);
+    bench_return(bench, "n2", 2, 100);
+    leave(bench, 50, 900, 7, "n2");
+    assert_int_equal(bench_sends(bench), 0);
+    assert_int_equal(bench_writes(bench), 0);
+}
+
 static void the_primary_alone_stays_what_it_is(void **state)
 {
     struct bench *bench = *state;
@@ -202,6 +232,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(a_member_leaves_by_itself),
         TEST(the_primary_hands_over_before_it_leaves),
+        TEST(nobody_hands_over_to_one_that_leaves),
+        TEST(one_in_sync_that_returns_is_not_sent_away_while_there_is_no_primary),
         TEST(the_primary_alone_stays_what_it_is),
         TEST(a_leave_of_another_incarnation_is_ignored),
         TEST(nobody_leaves_for_another),

@@ -468,6 +468,42 @@ static void nobody_else_may_tell_it_to_leave(void **state)
     assert_int_equal(fixture_counter(fixture, "messages_unexpected"), 1);
 }
 
+static void an_insert(struct fixture *fixture)
+{
+    struct message insert = fixture_message(MESSAGE_INSERT, 0, 900);
+    insert.cluster = 0;
+    insert.body.operation.request = 7;
+    insert.body.operation.key = fixture_text("key");
+    insert.body.operation.value = fixture_text("value");
+    fixture_deliver(fixture, FIXTURE_CLIENT_LINK, &insert);
+}
+
+/* Its replica was to leave, and the process to go on as the arbiter alone; then the other one went.
+ */
+static void a_primary_that_is_left_alone_stays(void **state)
+{
+    struct fixture *fixture = *state;
+    struct view view;
+    fixture->config.is_arbiter = true;
+    fixture_become_primary(fixture);
+    fixture_view(&view, 2, FIXTURE_NODE);
+    fixture_add_member(&view, FIXTURE_NODE, 1, MEMBER_IN_SYNC);
+    fixture_add_member(&view, 22, 2, MEMBER_IN_SYNC);
+    fixture_tell_view(fixture, MESSAGE_REPLICAS, &view);
+    struct message order = fixture_message(MESSAGE_LEAVE, 2, 1);
+    order.body.leave.name = fixture_text("n11");
+    fixture_deliver(fixture, fixture_arbiter_link(fixture), &order);
+    assert_int_equal(fixture_sent_len(fixture, MESSAGE_LEAVE), 1);
+    fixture_view(&view, 3, FIXTURE_NODE);
+    fixture_add_member(&view, FIXTURE_NODE, 1, MEMBER_IN_SYNC);
+    fixture_tell_view(fixture, MESSAGE_REPLICAS, &view);
+    an_insert(fixture);
+    assert_int_equal(fixture_sent_len(fixture, MESSAGE_OPERATION_REJECTED), 0);
+    fixture_happens(fixture, EVENT_TICK, FIXTURE_RETRANSMIT_MS);
+    assert_int_equal(fixture_sent_len(fixture, MESSAGE_LEAVE), 0);
+    assert_int_equal(fixture_effects_len(fixture, EFFECT_STOP), 0);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -498,6 +534,7 @@ int main(void)
         TEST(a_secondary_leaves_and_then_stops_with_0),
         TEST(a_node_without_a_role_stops_at_once),
         TEST(an_idle_primary_stops_at_once),
+        TEST(a_primary_that_is_left_alone_stays),
         TEST(leaving_ends_when_nobody_answers),
         TEST(the_arbiter_may_tell_it_to_leave),
         TEST(nobody_else_may_tell_it_to_leave),
