@@ -419,6 +419,23 @@ enum primary_refusals {
     REFUSALS_FATAL,      /* one cannot be undone: the member has to go */
 };
 
+/* A committed update that was undone in the time of an earlier primary, or is written over: a later
+ * record gives the key what it has to have, at that member too. */
+static bool primary_is_made_up(const struct replica *replica, uint64_t index)
+{
+    if (index < log_first_index(replica->log) || index > replica->committed) {
+        return false;
+    }
+    struct kv_record record = log_get(replica->log, index);
+    for (uint64_t later = index + 1; later <= replica->committed; later++) {
+        struct kv_record other = log_get(replica->log, later);
+        if (record_has_key(&other, record.key, record.key_len)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* Deals with one refusal. A member that does not count harms nobody: whether an update that its
  * store refuses is void or committed, the others decide; then it has the same, or goes. Where they
  * are too few to decide (min_in_sync), the update waits for this very member: then it is void. */
@@ -426,7 +443,8 @@ static enum primary_refusals primary_take_refusal(struct replica *replica,
                                                   struct replicator *replicator,
                                                   const struct message_refusal *refusal)
 {
-    if (index_set_has(&replica->primary.voids, refusal->index)) {
+    if (index_set_has(&replica->primary.voids, refusal->index) ||
+        primary_is_made_up(replica, refusal->index)) {
         return REFUSALS_DEALT_WITH;
     }
     if (!undo_is_possible(replica, refusal->index)) {

@@ -370,17 +370,21 @@ static bool secondary_begin_tail(struct replica *replica, struct kv_position as_
 }
 
 /* The content is to be fetched. What the store was told and the memory does not show yet is shown
- * now, so that both hold the same when ranges are compared. Nobody reads here meanwhile. */
+ * now, so that both hold the same when ranges are compared. Nobody reads here meanwhile. In a
+ * session that was fetching, the store was told of it before content that the memory took already:
+ * it is told once more, so that for each key both took the same last. */
 static void secondary_begin_fetch(struct replica *replica, struct kv_position as_of)
 {
     struct secondary *secondary = &replica->secondary;
+    struct log *ended = replica->log;
+    uint64_t unshown = replica->committed + 1;
+    bool tells_again = !replica->whole && unshown <= log_last_index(ended);
     for (uint64_t index = replica->committed + 1; index <= log_last_index(replica->log); index++) {
         struct kv_record record = log_get(replica->log, index);
         replica_apply(replica, &record);
     }
     secondary_doubt_refused(replica);
     refusals_close(&secondary->refusals);
-    log_unref(replica->log); /* what the store is still to be told of, the jobs hold */
     replica->log = log_create(as_of);
     replica->committed = as_of.index;
     replica->committed_view = as_of.view;
@@ -393,6 +397,10 @@ static void secondary_begin_fetch(struct replica *replica, struct kv_position as
     persister_add_bytes(&replica->persister, NULL, 0, 0, (struct kv_position){0, 0},
                         secondary->expected + 1);
     persister_end_batch(&replica->persister);
+    if (tells_again) {
+        persister_add_log(&replica->persister, ended, unshown, log_last_index(ended), false, 0);
+    }
+    log_unref(ended); /* what the store is still to be told of, the jobs hold */
     secondary_drop_doubtful(replica);
 }
 

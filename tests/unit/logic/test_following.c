@@ -466,11 +466,36 @@ static void the_one_address_is_kept(void **state)
     assert_int_equal(heartbeat_link(fixture), fixture_arbiter_link(fixture));
 }
 
+/* A session that was fetching ends while its log is behind what it fetched: "k=old" was in the
+ * store before content that has a newer k. The memory shows it now, so the store gets it again. */
+static void what_content_was_put_over_is_told_to_the_store_again(void **state)
+{
+    struct fixture *fixture = *state;
+    uint8_t bytes[128];
+    struct kv_record old = fixture_record("k", "old", 2, 11);
+    struct kv_record newer = fixture_record("k", "newer", 2, 15);
+    fixture_become_secondary(fixture, MEMBER_CANDIDATE);
+    fixture_begin(fixture, 2, TAIL_NONE, (struct kv_position){1, 10});
+    struct message records = fixture_snapshot(fixture, 2, SNAPSHOT_RECORDS, 1);
+    record_encode(&old, bytes);
+    records.body.snapshot.count = 1;
+    records.body.snapshot.records.at = bytes;
+    records.body.snapshot.records.len = record_size(&old);
+    fixture_deliver(fixture, FIXTURE_PRIMARY_LINK, &records);
+    assert_true(fixture_fetched(fixture, (struct kv_position){2, 20}, &newer, 1) > 0);
+    refusing_stores(fixture, "k=old k=newer");
+    tell(fixture, 3, FIXTURE_PRIMARY, 0);
+    fixture_begin(fixture, 3, TAIL_NONE, (struct kv_position){2, 30});
+    refusing_stores(fixture, "");
+    refusing_stores(fixture, "k=old");
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        TEST(what_content_was_put_over_is_told_to_the_store_again),
         TEST(after_silence_it_asks),
         TEST(any_word_of_the_primary_is_enough),
         TEST(only_the_primary_counts),

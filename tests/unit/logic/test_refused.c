@@ -23,14 +23,26 @@ struct bench {
     uint64_t received; /* numbers of Snapshots that the secondary has */
 };
 
-static int setup(void **state)
+static int setup_keeping(void **state, uint64_t log_bytes)
 {
     struct bench *bench = calloc(1, sizeof(*bench));
     fixture_init(&bench->fixture, false, true);
+    bench->fixture.config.limits.log_bytes = log_bytes;
     fixture_become_primary(&bench->fixture);
     fixture_store_all(&bench->fixture);
     *state = bench;
     return 0;
+}
+
+static int setup(void **state)
+{
+    return setup_keeping(state, 0);
+}
+
+/* Of its log it keeps enough for members that come back. */
+static int setup_with_log(void **state)
+{
+    return setup_keeping(state, 10000);
 }
 
 static int teardown(void **state)
@@ -351,6 +363,21 @@ static void a_committed_one_is_refused(void **state)
     assert_int_equal(refusing_observe(&bench->fixture).last.index, 1);
 }
 
+/* Whatever it was that a later record gave its key: that member's store has that, too. */
+static void a_committed_one_that_is_written_over_may_be_refused(void **state)
+{
+    static const uint64_t refused[] = {1};
+    struct bench *bench = *state;
+    bring_in(bench);
+    insert(bench, "k", "v");
+    insert(bench, "k", "w");
+    store(bench, "k=v k=w");
+    ack_all(bench);
+    refusing_expect(&bench->fixture, "k", "w");
+    ack(bench, 0, refused, 1);
+    expect_suspect(bench, false);
+}
+
 static void an_undo_is_refused(void **state)
 {
     static const uint64_t refused[] = {1, 2};
@@ -557,6 +584,8 @@ int main(void)
         TEST(told_again_does_nothing_again),
         TEST(refused_by_both),
         TEST(a_committed_one_is_refused),
+        cmocka_unit_test_setup_teardown(a_committed_one_that_is_written_over_may_be_refused,
+                                        setup_with_log, teardown),
         TEST(an_undo_is_refused),
         TEST(an_undo_that_is_void_may_be_refused),
         TEST(one_that_has_to_go_holds_nothing_up),
